@@ -1,0 +1,5 @@
+"""An independent implementation of OpenRLHF 0.6.2's interface, with the InTRO trainer."""
+
+from openrlhf.version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,76 @@
+"""What a rollout engine is: token ids in, token ids and log-probabilities out.
+
+Trainer and evaluation know only this file. Nothing here imports vLLM, CUDA or Ray.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from openrlhf.config.errors import UserError
+
+Key = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. Temperature 0 is greedy. `top_k` -1 and `top_p` 1.0 cut nothing."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = -1
+    max_new_tokens: int = 1024
+    stop_token_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
+            raise UserError(
+                f"cannot sample with {self}: temperature >= 0, 0 < top_p <= 1, max_new_tokens >= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to sample. `key` names it for the caller, e.g. (prompt, sample); it comes back with it.
+
+    `seed` belongs to this request alone, so its sample does not depend on what else is being generated.
+    """
+
+    key: Key
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled completion.
+
+    token_ids: the ids as the engine produced them, the end-of-sequence token included when it was generated.
+    logprobs: one per token, natural log, under the model's own distribution (temperature 1, nothing cut).
+    finish_reason: "stop" (end-of-sequence, stop id or stop string) or "length".
+    text: the decoded completion without special tokens and without the stop string; for reading and
+        grading, never for training.
+    """
+
+    key: Key
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str
+    text: str
+
+
+class RolloutEngine(Protocol):
+    """One copy of the model that generates. Implementations: `vllm_engine`, `hf_engine`."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Completion]]:
+        """Yields completions in the order in which they finish, some at a time; each request exactly once."""
+        ...
+
+    def sleep(self) -> None:
+        """Gives the memory of weights and cache back until `wake`; does nothing where it is not supported."""
+        ...
+
+    def wake(self) -> None: ...
+
+    def shutdown(self) -> None: ...
