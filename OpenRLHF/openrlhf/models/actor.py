@@ -1,5 +1,7 @@
 """The policy network: a Hugging Face causal language model behind one scoring interface."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,9 +28,10 @@ class Actor(nn.Module):
             causal_lm.set_output_embeddings(ScoringHead.replacing(head))
 
     @property
-    def causal_lm(self) -> nn.Module:
+    def causal_lm(self) -> Any:
         """The transformers model itself, below PEFT's wrapper if there is one."""
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "peft_config") else model
 
     @property
     def head(self) -> ScoringHead:
@@ -47,16 +50,14 @@ class Actor(nn.Module):
         posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         """
-        hidden = rows.hidden_states(
-            self.causal_lm.base_model, packed=self.packed, pad_token_id=self.pad_token_id
-        )
+        hidden = rows.hidden_states(self.causal_lm.base_model, packed=self.packed, pad_token_id=self.pad_token_id)
         hidden = hidden[rows.predictors]
         if spec is None:
             return hidden
         return self.head(hidden, spec, posterior_hidden, posterior_head)
 
 
-def _refuse_unscorable(model: nn.Module) -> None:
+def _refuse_unscorable(model: Any) -> None:
     """Models that do something to the logits behind the output layer would be scored wrongly: refuse them."""
     config = model.config
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config

@@ -50,9 +50,7 @@ def load_tokenizer(path: str, *, use_fast: bool = True) -> PreTrainedTokenizerBa
             f"cannot load a tokenizer from {path!r} ({reason}); save it beside the model (tokenizer.json)"
         ) from None
     if tokenizer.eos_token_id is None:
-        raise UserError(
-            f"the tokenizer of {path!r} has no eos_token: generation could never end. Set one and save it."
-        )
+        raise UserError(f"the tokenizer of {path!r} has no eos_token: generation could never end. Set one and save it.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -121,9 +119,7 @@ def _quantization(args: Any) -> Any:
 
     if find_spec("bitsandbytes") is None:
         raise UserError("--load_in_4bit needs bitsandbytes: pip install bitsandbytes, or leave the flag out")
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-    )
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 
 
 def _with_lora(model: Any, args: Any) -> Any:
@@ -150,7 +146,5 @@ def _apply_liger(model: Any) -> None:
     try:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
     except ImportError:
-        raise UserError(
-            "--use_liger_kernel needs liger-kernel: pip install liger-kernel, or leave it out"
-        ) from None
+        raise UserError("--use_liger_kernel needs liger-kernel: pip install liger-kernel, or leave it out") from None
     _apply_liger_kernel_to_instance(model=model)

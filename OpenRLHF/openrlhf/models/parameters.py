@@ -40,19 +40,14 @@ class FullParameters:
 
     def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """(name, dtype, full shape) of what iteration yields, without gathering anything."""
-        return [
-            (name, self._dtype or p.dtype, tuple(getattr(p, "ds_shape", p.shape)))
-            for name, p, _ in self._entries
-        ]
+        return [(name, self._dtype or p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p, _ in self._entries]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter, layer in self._entries:
             with _gathered([parameter, *_lora_parameters(layer)]), torch.no_grad():
                 tensor = parameter.detach()
                 if layer is not None:
-                    tensor = tensor + sum(
-                        layer.get_delta_weight(adapter) for adapter in layer.active_adapters
-                    )
+                    tensor = tensor + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
                 yield name, tensor if self._dtype is None else tensor.to(self._dtype)
 
 

@@ -65,9 +65,7 @@ class RaggedRows:
         if packed:
             # transformers isolates packed sequences only without a mask, with restarting positions and no cache.
             positions = torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
-            out = backbone(
-                input_ids=self.ids[None], position_ids=positions[None], attention_mask=None, use_cache=False
-            )
+            out = backbone(input_ids=self.ids[None], position_ids=positions[None], attention_mask=None, use_cache=False)
             return out.last_hidden_state[0]
         width = max(self.lengths)
         lengths = torch.tensor(self.lengths, device=self.ids.device)

@@ -99,7 +99,9 @@ class _ChunkedScores(torch.autograd.Function):
         with _gathered(posterior_head, weight):
             for part in _chunks(hidden.shape[0], spec.chunk_size):
                 log_q = _log_probs(hidden[part], weight, bias, spec.temperature)
-                log_p = _posterior_log_probs(posterior_hidden, posterior_head, part, spec)
+                log_p = None
+                if posterior_hidden is not None:
+                    log_p = _posterior_log_probs(posterior_hidden, posterior_head, part, spec)
                 _score_chunk(out, part, log_q, log_p, spec)
         ctx.save_for_backward(hidden, weight, bias, posterior_hidden, out.candidates)
         ctx.mark_non_differentiable(*out[3:])
@@ -205,11 +207,7 @@ def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature:
     return torch.log_softmax(nn.functional.linear(hidden, weight, bias).float() / temperature, dim=-1)
 
 
-def _posterior_log_probs(
-    hidden: Tensor | None, head: ScoringHead, part: slice, spec: ScoreSpec
-) -> Tensor | None:
-    if hidden is None:
-        return None
+def _posterior_log_probs(hidden: Tensor, head: ScoringHead, part: slice, spec: ScoreSpec) -> Tensor:
     return _log_probs(hidden[part], head.weight, head.bias, spec.temperature)
 
 

@@ -63,16 +63,12 @@ def collate(
     posterior_rows = None
     if with_posterior:
         hinted = [example.with_hint() for example in examples]
-        posterior_rows = RaggedRows.build(
-            [ids for ids, _ in hinted], [scored for _, scored in hinted], device
-        )
+        posterior_rows = RaggedRows.build([ids for ids, _ in hinted], [scored for _, scored in hinted], device)
     uniforms = None
     if num_candidates:
         uniforms = torch.cat([_uniforms(e.seed, len(e.scored), num_candidates) for e in examples]).to(device)
     weights = [e.weight for e in examples for _ in e.scored]
-    behaviour = [
-        value for e in examples for value in (e.behaviour_logprobs or (float("nan"),) * len(e.scored))
-    ]
+    behaviour = [value for e in examples for value in (e.behaviour_logprobs or (float("nan"),) * len(e.scored))]
     return MicroBatch(
         rows=RaggedRows.build([e.ids for e in examples], [e.scored for e in examples], device),
         posterior_rows=posterior_rows,
@@ -86,9 +82,7 @@ def _uniforms(seed: int, length: int, n: int) -> Tensor:
     return torch.rand((length, n), generator=torch.Generator().manual_seed(seed))
 
 
-def split_over_ranks(
-    examples: Sequence[Example], world_size: int, micro_batch_size: int
-) -> list[list[list[Example]]]:
+def split_over_ranks(examples: Sequence[Example], world_size: int, micro_batch_size: int) -> list[list[list[Example]]]:
     """Micro-batches for every rank: the same number on each, of similar numbers of tokens.
 
     Rows are dealt out longest first, forwards then backwards, so that ranks carry similar loads and rows of similar

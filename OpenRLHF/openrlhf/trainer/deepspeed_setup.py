@@ -17,11 +17,7 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
 def local_device() -> torch.device:
-    return (
-        torch.device("cuda", torch.cuda.current_device())
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
@@ -116,13 +112,7 @@ def initialize(model: nn.Module, args: Any, optimizer: torch.optim.Optimizer | N
     import deepspeed
 
     config = deepspeed_config(args, trainable=optimizer is not None)
-    if (
-        optimizer is not None
-        and config["zero_optimization"].get("offload_optimizer")
-        and not torch.cuda.is_available()
-    ):
+    if optimizer is not None and config["zero_optimization"].get("offload_optimizer") and not torch.cuda.is_available():
         del config["zero_optimization"]["offload_optimizer"]  # everything is on the CPU already
-    engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=config, dist_init_required=False
-    )
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     return engine

@@ -18,9 +18,7 @@ class FrozenActor:
     def __init__(self, path: str, args: Any, pad_token_id: int = 0) -> None:
         sharded = args.zero_stage == 3
         config = deepspeed_config(args, trainable=False) if sharded else None
-        self.actor: Actor = load_actor(
-            path, args, trainable=False, zero3_config=config, pad_token_id=pad_token_id
-        )
+        self.actor: Actor = load_actor(path, args, trainable=False, zero3_config=config, pad_token_id=pad_token_id)
         self._engine = initialize(self.actor, args, None) if sharded else self.actor.to(local_device())
         self._engine.eval()
 

@@ -33,7 +33,7 @@ class Posterior(Protocol):
 class OnlinePosterior:
     """The policy itself, as published: p drifts with q (DEMO.md describes the collapse this can lead to)."""
 
-    head = None
+    head: ScoringHead | None = None
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
