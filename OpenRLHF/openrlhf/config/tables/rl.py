@@ -20,8 +20,7 @@ ROLLOUTS = (
 )
 
 VLLM = (
-    Flag("vllm_num_engines", integer, None, "Number of vLLM engines; without it or 0 the trainer's ranks"
-         " generate."),
+    Flag("vllm_num_engines", integer, None, "Number of vLLM engines."),
     Flag("vllm_tensor_parallel_size", integer, 1, "GPUs per vLLM engine."),
     Flag("vllm_sync_backend", str, "nccl", "Transport of weights from trainer to engines: nccl (GPU) or gloo"
          " (CPU)."),
