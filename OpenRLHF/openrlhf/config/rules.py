@@ -11,6 +11,7 @@ from pathlib import Path
 
 from openrlhf.config.errors import UserError
 from openrlhf.config.ranges import check_ranges
+from openrlhf.datasets.templates import check_template
 
 NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "intro")
 MATH_REWARD = "math"
@@ -62,8 +63,7 @@ def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     if not args.pretrain_mode and not args.output_key and not args.apply_chat_template:
         raise UserError(
             "nothing says where the responses are: give --output_key, or --pretrain_mode to train on the"
-            " whole"
-            " text, or --apply_chat_template with conversations in --input_key"
+            " whole text, or --apply_chat_template with conversations in --input_key"
         )
     return args, notes
 
@@ -90,8 +90,11 @@ def _settle_model(args: Namespace) -> list[str]:
     if args.ring_attn_size > 1:
         raise UserError(
             f"--ring_attn_size {args.ring_attn_size}: ring attention is not implemented yet; leave it at 1"
-            " and"
-            " shorten the sequences or use --gradient_checkpointing instead"
+            " and shorten the sequences or use --gradient_checkpointing instead"
+        )
+    if args.use_ms:
+        raise UserError(
+            "--use_ms: ModelScope is not supported; download there and give the local folder instead"
         )
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
         raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
@@ -99,8 +102,7 @@ def _settle_model(args: Namespace) -> list[str]:
     if args.attn_implementation == "flash_attention_2" and not installed:
         raise UserError(
             "--attn_implementation flash_attention_2 needs the package flash-attn: install the extra"
-            " [flash], or"
-            " use sdpa"
+            " [flash], or use sdpa"
         )
     if args.attn_implementation is None:
         args.attn_implementation = "flash_attention_2" if args.flash_attn and installed else "sdpa"
@@ -112,7 +114,7 @@ def _settle_model(args: Namespace) -> list[str]:
 
 
 def _settle_template(args: Namespace) -> list[str]:
-    """Drops an `input_template` without `{}`, the literal None included; warns of one under a chat template."""
+    """Drops an `input_template` without `{}`, the literal None included; points out a literal \\n."""
     template = args.input_template
     if template is None:
         return []
@@ -121,9 +123,8 @@ def _settle_template(args: Namespace) -> list[str]:
         if template in ("None", ""):
             return []
         return [f"--input_template {template!r} has no {{}} for the prompt, so no template is used."]
-    if args.apply_chat_template:
-        return []
-    if "\\n" in template:
+    check_template(template)
+    if "\\n" in template and not args.apply_chat_template:
         return ["--input_template contains a backslash and an n: in bash, write $'…\\n…' for a line break."]
     return []
 
@@ -153,13 +154,10 @@ def _settle_rewards(args: Namespace) -> None:
 
 def _settle_critic(args: Namespace) -> list[str]:
     if args.advantage_estimator != "gae":
-        dropped = args.critic_pretrain is not None and args.advantage_estimator != "intro"
-        args.critic_pretrain = None
-        return (
-            ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
-            if dropped
-            else []
-        )
+        dropped, args.critic_pretrain = args.critic_pretrain, None
+        if dropped is None or args.advantage_estimator == "intro":
+            return []
+        return ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
     if args.critic_pretrain is None:
         args.critic_pretrain = args.pretrain if args.remote_rm_url else args.reward_pretrain.split(",")[0]
         return [f"The critic starts from {args.critic_pretrain} (--critic_pretrain chooses another)."]
@@ -171,8 +169,7 @@ def _check_sampling(args: Namespace) -> None:
     if estimator in NEEDS_SEVERAL_SAMPLES and args.n_samples_per_prompt < 2:
         raise UserError(
             f"--advantage_estimator {estimator} compares responses to the same prompt, but"
-            " --n_samples_per_prompt"
-            f" is {args.n_samples_per_prompt}: give at least 2"
+            f" --n_samples_per_prompt is {args.n_samples_per_prompt}: give at least 2"
         )
     if args.temperature == 0 and args.n_samples_per_prompt > 1:
         raise UserError(
@@ -217,8 +214,7 @@ def _check_placement(args: Namespace) -> None:
     if engines and actors % engines and engines % actors:
         raise UserError(
             f"{actors} actor ranks and --vllm_num_engines {engines}: one must be a multiple of the other;"
-            " change"
-            " --vllm_num_engines or --actor_num_gpus_per_node"
+            " change --vllm_num_engines or --actor_num_gpus_per_node"
         )
     if args.critic_pretrain:
         critics = args.critic_num_nodes * args.critic_num_gpus_per_node
@@ -246,6 +242,5 @@ def _check_same_gpus(args: Namespace, one: str, other: str) -> None:
         if left != right:
             raise UserError(
                 f"{one} and {other} share their GPUs, but --{one}_{what} is {left} and --{other}_{what} is"
-                f" {right}:"
-                " make them equal"
+                f" {right}: make them equal"
             )

@@ -40,7 +40,7 @@ FIELDS = (
            " message."),
     Flag("tokenizer_chat_template", str, None, "Jinja chat template used instead of the tokenizer's own."),
     switch("multiturn", "Train on every assistant turn of a conversation (needs --apply_chat_template)."),
-    switch("pretrain_mode", "Train on the whole text, as in pre-training, instead of on the response alone."),
+    switch("pretrain_mode", "Train on the whole text without any template, as in pre-training."),
 )
 
 LENGTHS = (
