@@ -26,7 +26,7 @@ SUPERVISED = TRAINING + _names("dataset dataset_probs train_split eval_split max
 RINGS = _names("ring_attn_size ring_head_stride packing_samples")
 PAIRS = _names("prompt_key chosen_key rejected_key input_template apply_chat_template")
 EXTRA_CHECKPOINTS = _names("save_hf_ckpt disable_ds_ckpt")
-OWN_TRAINING = _names("plan_only attn_implementation score_chunk_size metrics_path lr_min_ratio")
+OWN_TRAINING = _names("plan_only gpu_memory_gib attn_implementation score_chunk_size metrics_path lr_min_ratio")
 
 REINFORCEMENT = (
     TRAINING

@@ -84,7 +84,7 @@ def _batches(plan: Plan) -> list[str]:
         f"{plan.steps} steps",
         f"  rollouts    {args.n_samples_per_prompt} rationales a prompt at temperature {args.temperature:g}: "
         f"{sampled} a step, up to {args.generate_max_len} tokens each",
-        f"  updates     every {args.train_batch_size} sampled rationales: {plan.optimizer_steps} optimiser steps in all",
+        f"  updates     every {args.train_batch_size} sampled rationales: {plan.optimizer_steps} steps in all",
         f"  a rank      up to {per_rank} kept rationales an update, {args.micro_train_batch_size} a micro-batch: up to "
         f"{math.ceil(per_rank / args.micro_train_batch_size)} accumulation steps",
         f"  rate        up to {args.actor_learning_rate:g} in {plan.warmup} warm-up steps, then cosine down to "
@@ -153,3 +153,19 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
             "--vllm_tensor_parallel_size or --vllm_gpu_memory_utilization"
         )
     return lines
+
+
+def offline_plan(args: Any, samples: int, held_out: int) -> str:
+    """The plan of a run on fixed data, as text."""
+    steps = math.ceil(samples / args.train_batch_size) * args.max_epochs
+    warmup = warmup_steps(steps, args.lr_warmup_ratio)
+    return "\n".join(
+        [
+            "Plan",
+            f"  data        {samples} samples × {args.max_epochs} epoch(s), {held_out} held out",
+            f"  updates     {args.train_batch_size} samples each, {args.micro_train_batch_size} a micro-batch: "
+            f"{steps} steps",
+            f"  rate        up to {args.learning_rate:g} in {warmup} warm-up steps, then {args.lr_scheduler}",
+            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}",
+        ]
+    )

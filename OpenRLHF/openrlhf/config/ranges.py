@@ -85,6 +85,4 @@ def check_ranges(args: Namespace) -> None:
             limit = "" if high == math.inf else f" and at most {high}"
             raise UserError(f"--{name} {value} is out of range: give {wanted}{limit}")
     if not all(0 <= beta < 1 for beta in args.adam_betas):
-        raise UserError(
-            f"--adam_betas {args.adam_betas} is out of range: both are at least 0 and less than 1"
-        )
+        raise UserError(f"--adam_betas {args.adam_betas} is out of range: both are at least 0 and less than 1")

@@ -55,9 +55,7 @@ def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     notes += _settle_model(args)
     notes += _settle_template(args)
     if args.multiturn and not args.apply_chat_template:
-        raise UserError(
-            "--multiturn needs --apply_chat_template: turns are found by the chat template; add it"
-        )
+        raise UserError("--multiturn needs --apply_chat_template: turns are found by the chat template; add it")
     if args.multiturn and args.pretrain_mode:
         raise UserError("--multiturn and --pretrain_mode choose different parts of the text: remove one")
     if not args.pretrain_mode and not args.output_key and not args.apply_chat_template:
@@ -93,9 +91,7 @@ def _settle_model(args: Namespace) -> list[str]:
             " and shorten the sequences or use --gradient_checkpointing instead"
         )
     if args.use_ms:
-        raise UserError(
-            "--use_ms: ModelScope is not supported; download there and give the local folder instead"
-        )
+        raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
         raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
     installed = find_spec("flash_attn") is not None
@@ -140,15 +136,12 @@ def _settle_rewards(args: Namespace) -> None:
     for file in files:
         if not file.endswith(".py"):
             raise UserError(
-                f"--remote_rm_url {file} is neither a .py file, nor a URL (http:// or https://), nor"
-                f" {MATH_REWARD!r}"
+                f"--remote_rm_url {file} is neither a .py file, nor a URL (http:// or https://), nor {MATH_REWARD!r}"
             )
         if not Path(file).is_file():
             raise UserError(f"--remote_rm_url {file}: there is no such file")
     if len(urls) > 1 and len(urls) != sum(url.startswith("http") for url in urls):
-        raise UserError(
-            f"--remote_rm_url {args.remote_rm_url}: only URLs can be summed; give one file, or URLs"
-        )
+        raise UserError(f"--remote_rm_url {args.remote_rm_url}: only URLs can be summed; give one file, or URLs")
     args.remote_rm_url = urls or None
 
 
@@ -173,8 +166,7 @@ def _check_sampling(args: Namespace) -> None:
         )
     if args.temperature == 0 and args.n_samples_per_prompt > 1:
         raise UserError(
-            f"--temperature 0 makes all --n_samples_per_prompt {args.n_samples_per_prompt} responses equal:"
-            " raise it"
+            f"--temperature 0 makes all --n_samples_per_prompt {args.n_samples_per_prompt} responses equal: raise it"
         )
     if args.eval_temperature == 0 and args.eval_n_samples > 1:
         raise UserError(
@@ -182,16 +174,12 @@ def _check_sampling(args: Namespace) -> None:
             " --eval_temperature a positive value or --eval_n_samples 1"
         )
     if args.vllm_sync_backend not in ("nccl", "gloo"):
-        raise UserError(
-            f"--vllm_sync_backend {args.vllm_sync_backend} does not exist: use nccl (GPU) or gloo (CPU)"
-        )
+        raise UserError(f"--vllm_sync_backend {args.vllm_sync_backend} does not exist: use nccl (GPU) or gloo (CPU)")
 
 
 def _check_intro(args: Namespace) -> None:
     if args.label_key is None:
-        raise UserError(
-            "InTRO learns from gold answers: name their field with --label_key, e.g. --label_key answer"
-        )
+        raise UserError("InTRO learns from gold answers: name their field with --label_key, e.g. --label_key answer")
     if "{answer}" not in args.intro_answer_template:
         raise UserError(
             f"--intro_answer_template {args.intro_answer_template!r} has no {{answer}}: the posterior would"

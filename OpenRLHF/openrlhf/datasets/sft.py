@@ -39,13 +39,10 @@ class SFTSet:
         total = len(self.samples) + self.without_response
         notes = []
         if self.truncated:
-            notes.append(
-                f"{self.truncated} of {total} samples are longer than --max_len {max_len}: cut there."
-            )
+            notes.append(f"{self.truncated} of {total} samples are longer than --max_len {max_len}: cut there.")
         if self.without_response:
             notes.append(
-                f"{self.without_response} of {total} samples have no response within {max_len} tokens: left"
-                " out."
+                f"{self.without_response} of {total} samples have no response within {max_len} tokens: left out."
             )
         return notes
 
@@ -74,9 +71,7 @@ def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTForma
     end-of-sequence token, or no sample is left.
     """
     if not tokenizer.eos_token:
-        raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token"
-        )
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token")
     samples, truncated, without = [], 0, 0
     for number, record in enumerate(records):
         ids, scored = _encode(_finished(_segments(record, tokenizer, style, number), tokenizer), tokenizer)
@@ -113,9 +108,7 @@ def _as_response(output: Any) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": output}] if isinstance(output, str) else as_messages(output)
 
 
-def _chat_segments(
-    tokenizer: Any, messages: list[dict[str, str]], multiturn: bool, number: int
-) -> list[Segment]:
+def _chat_segments(tokenizer: Any, messages: list[dict[str, str]], multiturn: bool, number: int) -> list[Segment]:
     """Splits the rendered conversation before and after each assistant turn that carries loss."""
     turns = [turn for turn, message in enumerate(messages) if message["role"] == "assistant" and turn > 0]
     if not turns or (not multiturn and turns[-1] != len(messages) - 1):

@@ -44,14 +44,10 @@ def render_chat(tokenizer: Any, messages: list[dict[str, str]], *, generation_pr
     from jinja2 import TemplateError
 
     try:
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generation_prompt
-        )
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
-        raise UserError(
-            f"the chat template refuses a conversation with the roles {roles}: {error}"
-        ) from error
+        raise UserError(f"the chat template refuses a conversation with the roles {roles}: {error}") from error
 
 
 def _is_message(message: Any) -> bool:

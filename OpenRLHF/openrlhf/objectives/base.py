@@ -14,8 +14,11 @@ class Objective(Protocol):
     num_candidates: tokens to draw per position, 0 for none.
     """
 
-    needs_posterior: bool
-    num_candidates: int
+    @property
+    def needs_posterior(self) -> bool: ...
+
+    @property
+    def num_candidates(self) -> int: ...
 
     def spec(self, batch: MicroBatch) -> ScoreSpec: ...
 

@@ -1,11 +1,12 @@
-"""Rewards for responses: a `reward_func` in a .py file, the built-in grader, or HTTP servers; graded in the background."""
+"""Rewards for responses, in the background: a `reward_func` in a .py file, the built-in grader, or HTTP servers."""
 
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 from openrlhf.config.errors import UserError
@@ -44,19 +45,7 @@ def open_rewards(sources: Sequence[str], *, workers: int, timeout: float) -> Rew
 
 def load_reward_function(path: str = "") -> Any:
     """Run inside a worker: returns what maps a payload of queries, prompts and labels to a list of rewards."""
-    if path:
-        import importlib.util
-
-        spec = importlib.util.spec_from_file_location("user_reward", path)
-        if spec is None or spec.loader is None:
-            raise UserError(f"--remote_rm_url {path}: cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        function = getattr(module, "reward_func", None)
-        if function is None:
-            raise UserError(f"--remote_rm_url {path}: the file defines no reward_func(queries, prompts, labels)")
-    else:
-        from openrlhf.grading.reward import reward_func as function
+    function = _function_in(path) if path else _built_in()
 
     def rewards_of(payload: dict[str, list[str]]) -> list[float]:
         values = function(payload["queries"], payload["prompts"], payload["labels"])
@@ -66,6 +55,25 @@ def load_reward_function(path: str = "") -> Any:
         return values
 
     return rewards_of
+
+
+def _function_in(path: str) -> Callable[..., Any]:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("user_reward", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--remote_rm_url {path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "reward_func", None)):
+        raise UserError(f"--remote_rm_url {path}: the file defines no reward_func(queries, prompts, labels)")
+    return module.reward_func
+
+
+def _built_in() -> Callable[..., Any]:
+    from openrlhf.grading.reward import reward_func
+
+    return reward_func
 
 
 class FunctionRewards:
@@ -110,7 +118,7 @@ class FunctionRewards:
 
         for index in range(count):
             single = self.submit(*([payload[key][index]] for key in ("queries", "prompts", "labels")))
-            single.add_done_callback(lambda done, index=index: place(index, done))
+            single.add_done_callback(partial(place, index))
 
     def close(self) -> None:
         self._pool.close()

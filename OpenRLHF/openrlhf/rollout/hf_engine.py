@@ -189,8 +189,7 @@ class HfEngine:
                     raise ValueError(f"the engine's model has no parameter {name}")
                 if own[name].shape != tensor.shape:
                     raise ValueError(
-                        f"parameter {name}: got shape {tuple(tensor.shape)}, "
-                        f"the engine has {tuple(own[name].shape)}"
+                        f"parameter {name}: got shape {tuple(tensor.shape)}, the engine has {tuple(own[name].shape)}"
                     )
                 own[name].copy_(tensor)
 

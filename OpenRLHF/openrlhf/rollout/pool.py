@@ -107,9 +107,7 @@ def _start_actors(model_path: str, engine: str, count: int, options: dict[str, A
             gpus_per_worker=1.0 if has_gpus else 0.0,
             bundle_indices=range(size),
         )
-        actors.append(
-            remote.options(scheduling_strategy=strategy, **settings).remote(model_path, engine, **options)
-        )
+        actors.append(remote.options(scheduling_strategy=strategy, **settings).remote(model_path, engine, **options))
     return actors
 
 
@@ -123,9 +121,7 @@ class EnginePool:
     requests that it owed; an engine's UserError comes through as it is.
     """
 
-    def __init__(
-        self, engines: Sequence[Any], *, stall_limit_s: float = 3600.0, stops_ray: bool = False
-    ) -> None:
+    def __init__(self, engines: Sequence[Any], *, stall_limit_s: float = 3600.0, stops_ray: bool = False) -> None:
         self.engines = list(engines)
         self._stall_limit_s = stall_limit_s
         self._stops_ray = stops_ray
@@ -152,9 +148,7 @@ class EnginePool:
 
         deadline = time.monotonic() + self._stall_limit_s
         while streams:
-            ready, _rest = ray.wait(
-                list(streams), timeout=max(0.0, deadline - time.monotonic()), fetch_local=False
-            )
+            ready, _rest = ray.wait(list(streams), timeout=max(0.0, deadline - time.monotonic()), fetch_local=False)
             if not ready:
                 index = next(iter(streams.values()))
                 raise EngineError(

@@ -1,4 +1,4 @@
-"""Checkpoints that are complete or not there: written under another name, renamed, and only then are old ones removed."""
+"""Checkpoints that are complete or not there: written under another name, renamed, and only then are old ones gone."""
 
 import json
 import os

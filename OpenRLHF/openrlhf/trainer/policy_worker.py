@@ -1,6 +1,5 @@
-"""One rank of the policy: trains it, sends its weights to the engines, saves it. Ray wraps this class; tests need not."""
+"""One rank of the policy: trains, sends weights to the engines, saves. Ray wraps this class; tests need not."""
 
-import json
 import os
 import socket
 from collections.abc import Sequence
@@ -8,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from openrlhf.models.loader import load_tokenizer
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
 from openrlhf.objectives.intro import IntroConfig, IntroObjective
 from openrlhf.trainer.batching import Example
-from openrlhf.trainer.checkpoint import STATE_FILE, partial, publish_checkpoint, rotate_hf_copies, tag_of
+from openrlhf.trainer.checkpoint import rotate_hf_copies
 from openrlhf.trainer.deepspeed_setup import init_process_group
 from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 from openrlhf.utils.network import free_port
 from openrlhf.utils.tally import Tally
 
@@ -90,27 +89,10 @@ class PolicyWorker:
         return self.sender.send()
 
     def save_checkpoint(self, parent: str, step: int, state: dict[str, Any]) -> None:
-        """Collective: {parent}/global_step{step} with weights, optimiser and `state`; the oldest are removed."""
-        folder = partial(Path(parent) / tag_of(step))
-        if self.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-        dist.barrier()
-        self.learner.engine.save_checkpoint(parent, tag=folder.name, save_latest=False)
-        if self.learner.posterior is not None:
-            self.learner.posterior.save(folder, self.rank)
-        dist.barrier()
-        if self.rank == 0:
-            (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-            publish_checkpoint(Path(parent), step, self.args.max_ckpt_num)
-        dist.barrier()
+        save_learner(self.learner, parent, step, state, self.args.max_ckpt_num)
 
     def load_checkpoint(self, parent: str, tag: str) -> None:
-        """Collective. Only checkpoints that you wrote yourself: DeepSpeed unpickles its files."""
-        loaded, _ = self.learner.engine.load_checkpoint(parent, tag)
-        if loaded is None:
-            raise RuntimeError(f"DeepSpeed found no checkpoint {tag} in {parent}")
-        if self.learner.posterior is not None:
-            self.learner.posterior.load(Path(parent) / tag, self.rank)
+        load_learner(self.learner, parent, tag)
 
     def save_model(self, folder: str, hf_copies_kept: int = 0) -> None:
         """Collective: a plain Hugging Face folder. `hf_copies_kept` > 0 removes older `_hf` copies beside it."""

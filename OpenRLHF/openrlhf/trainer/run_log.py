@@ -1,4 +1,4 @@
-"""Where a run's figures go: metrics.jsonl, TensorBoard, wandb (any combination), sample rationales, and the terminal."""
+"""Where a run's figures go: metrics.jsonl, TensorBoard, wandb (any combination), samples, and the terminal."""
 
 import json
 import sys
@@ -14,10 +14,10 @@ from openrlhf.trainer.rollouts import Rollout
 
 
 class RunLog:
-    """Appends: a continued run goes on in the same files, after `truncate_to` dropped what came after its checkpoint."""
+    """Appends: a continued run goes on in the same files, once `truncate_to` dropped what lies after its checkpoint."""
 
     def __init__(self, args: Any, default_folder: str) -> None:
-        self.path = Path(args.metrics_path or Path(default_folder) / "metrics.jsonl")
+        self.path = Path(getattr(args, "metrics_path", None) or Path(default_folder) / "metrics.jsonl")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._samples = self.path.with_name("samples.jsonl")
         self._tensorboard = _open_tensorboard(args)
@@ -97,9 +97,10 @@ def _open_wandb(args: Any) -> Any:
 class Progress:
     """A bar with the current phase on a terminal; a line per step where the output is a file or a job's log."""
 
-    def __init__(self, total: int, done: int, out: TextIO | None = None) -> None:
+    def __init__(self, total: int, done: int, *, quiet: bool = False, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._live = self._out.isatty()
+        self._quiet = quiet
+        self._live = self._out.isatty() and not quiet
         self._bar = tqdm(
             total=total, initial=done, unit="step", file=self._out, disable=not self._live, dynamic_ncols=True
         )
@@ -120,12 +121,12 @@ class Progress:
     def detail(self, text: str) -> None:
         self._bar.set_postfix_str(text)
 
-    def step(self, summary: str) -> dict[str, float]:
-        """Ends a step; returns the seconds of each of its phases."""
+    def step(self, summary: str, every: int = 1) -> dict[str, float]:
+        """Ends a step; returns the seconds of each of its phases. Without a terminal, prints every `every` steps."""
         self._done += 1
         self._bar.set_postfix_str(summary, refresh=False)
         self._bar.update(1)
-        if not self._live:
+        if not self._live and not self._quiet and self._done % max(every, 1) == 0:
             elapsed = time.monotonic() - self._start
             left = elapsed / (self._done - self._first) * (self._total - self._done)
             phases = " ".join(f"{name} {value:.1f}s" for name, value in self.seconds.items())

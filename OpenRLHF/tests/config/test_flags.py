@@ -16,8 +16,7 @@ from openrlhf.config.tables import ALL_GROUPS
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "openrlhf_0_6_2_flags.json"
 UPSTREAM = {
-    name.rsplit(".", 1)[1]: flags
-    for name, flags in json.loads(FIXTURE.read_text(encoding="utf-8"))["modules"].items()
+    name.rsplit(".", 1)[1]: flags for name, flags in json.loads(FIXTURE.read_text(encoding="utf-8"))["modules"].items()
 }
 # What a computed default of 0.6.2 comes out as, by its expression.
 COMPUTED = {

@@ -60,18 +60,14 @@ def test_gae_without_critic_starts_it_from_the_policy_under_a_remote_reward():
 
 def test_gae_without_critic_starts_it_from_the_first_reward_model():
     parser = build_parser("train_ppo_ray")
-    args, _ = rl_rules(
-        parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--reward_pretrain", "r1,r2"])
-    )
+    args, _ = rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--reward_pretrain", "r1,r2"]))
     assert args.critic_pretrain == "r1"
     assert args.remote_rm_url is None
 
 
 @pytest.mark.parametrize("estimator", ["rloo", "reinforce_baseline", "group_norm"])
 def test_estimators_that_compare_responses_refuse_a_single_one(estimator: str):
-    with pytest.raises(
-        UserError, match=f"{estimator} compares .* --n_samples_per_prompt is 1: give at least 2"
-    ):
+    with pytest.raises(UserError, match=f"{estimator} compares .* --n_samples_per_prompt is 1: give at least 2"):
         ppo("--advantage_estimator", estimator)
     assert ppo("--advantage_estimator", estimator, "--n_samples_per_prompt", "2")[0].n_samples_per_prompt == 2
 
@@ -134,9 +130,7 @@ def test_intro_packs_unless_told_not_to():
 
 
 def test_packing_refuses_pretraining_data():
-    with pytest.raises(
-        UserError, match=r"--pretrain_data does not go with packed rows: remove --pretrain_data$"
-    ):
+    with pytest.raises(UserError, match=r"--pretrain_data does not go with packed rows: remove --pretrain_data$"):
         intro("--pretrain_data", "text.jsonl")
     with pytest.raises(UserError, match="remove --pretrain_data or --packing_samples"):
         ppo("--pretrain_data", "text.jsonl", "--packing_samples")
@@ -156,9 +150,7 @@ def test_the_rollout_batch_is_a_multiple_of_the_actor_ranks():
         intro("--rollout_batch_size", "100", "--actor_num_nodes", "2")
 
 
-@pytest.mark.parametrize(
-    ("engines", "fine"), [("2", True), ("8", True), ("16", True), ("3", False), ("12", False)]
-)
+@pytest.mark.parametrize(("engines", "fine"), [("2", True), ("8", True), ("16", True), ("3", False), ("12", False)])
 def test_engines_and_actor_ranks_divide_one_another(engines: str, fine: bool):
     if fine:
         assert intro("--vllm_num_engines", engines)[0].vllm_num_engines == int(engines)
@@ -333,9 +325,7 @@ def test_flags_that_do_nothing_for_intro_say_so_when_given():
     ]
     said = ineffective(*argv)
     assert set(said) == {word for word in argv if word.startswith("--")}
-    assert (
-        said["--gamma"] == "InTRO has no advantages; a response is either right and trained on, or it is not."
-    )
+    assert said["--gamma"] == "InTRO has no advantages; a response is either right and trained on, or it is not."
     assert said["--init_kl_coef"] == "InTRO has no KL term without --use_kl_loss."
 
 

@@ -19,9 +19,7 @@ def make_tokenizer():
 
     def make(chat_template: str | None = CHAT, eos: bool = True):
         words = ["<eos>", "<unk>", "[user]", "[assistant]", "[system]", *LETTERS]
-        raw = Tokenizer(
-            models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
-        )
+        raw = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
         raw.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=raw,

@@ -39,10 +39,7 @@ def test_prompt_and_response_are_tokenised_apart(tokenizer):
 
 def test_the_template_goes_around_the_prompt_only(tokenizer):
     style = SFTFormat(input_key="q", output_key="a", input_template="Q: {}\nA: ")
-    assert (
-        marked(tokenizer, build(tokenizer, {"q": "1", "a": "b"}, style).samples[0])
-        == "Q: 1\nA: <b>< ><<eos>>"
-    )
+    assert marked(tokenizer, build(tokenizer, {"q": "1", "a": "b"}, style).samples[0]) == "Q: 1\nA: <b>< ><<eos>>"
 
 
 def test_long_samples_are_cut_at_their_end_and_counted(tokenizer):

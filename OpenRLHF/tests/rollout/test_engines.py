@@ -19,9 +19,7 @@ LENGTH_LIMIT = 128
 def engine(request, model_path):
     if request.param == "vllm":
         pytest.importorskip("vllm")
-    opened = open_engine(
-        model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=8
-    )
+    opened = open_engine(model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=8)
     yield opened
     opened.shutdown()
 
@@ -111,9 +109,7 @@ def test_a_completion_ends_with_the_length_limit_or_with_the_context(engine):
 def test_a_stop_token_ends_a_completion_and_is_kept_but_not_read(engine):
     request = Request((0,), tuple(range(60, 70)), seed=1)
     free = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=12))[0,]
-    stop = next(
-        token for at, token in enumerate(free.token_ids) if at > 2 and token not in free.token_ids[:at]
-    )
+    stop = next(token for at, token in enumerate(free.token_ids) if at > 2 and token not in free.token_ids[:at])
     ids = free.token_ids
     cut = ids.index(stop) + 1
     sampling = Sampling(temperature=0.0, max_new_tokens=12, stop_token_ids=(stop,))
@@ -142,9 +138,7 @@ def test_a_stop_string_ends_a_completion_and_is_cut_off_its_text(engine):
     request = Request((0,), tuple(range(60, 70)), seed=5)
     sampling = Sampling(temperature=0.0, max_new_tokens=12)
     free = run(engine, [request], sampling)[0,]
-    letters = [
-        at for at, letter in enumerate(free.text) if at > 0 and letter.isascii() and letter.isprintable()
-    ]
+    letters = [at for at, letter in enumerate(free.text) if at > 0 and letter.isascii() and letter.isprintable()]
     stop = next(free.text[at] for at in letters if free.text.index(free.text[at]) == at)
     stopped = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=12, stop=(stop,)))[0,]
     assert stopped.finish_reason == "stop"

@@ -76,6 +76,8 @@ LOGS = (
     Flag("wandb_group", str, None, "Weights & Biases: group of the run."),
     Flag("wandb_project", str, "openrlhf_train_sft", "Weights & Biases: project."),
     Flag("wandb_run_name", str, lambda: run_name("sft"), "Name of the run in logs."),
+    Flag("gpu_memory_gib", float, None, "Memory of one GPU for the plan's estimate; without it, what this"
+         " machine's GPU has."),
     switch("plan_only", "Print the plan (batches, steps, placement, memory), then stop before a model is"
            " loaded."),
 )

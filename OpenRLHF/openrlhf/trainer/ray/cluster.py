@@ -93,11 +93,11 @@ def place(layout: Layout, timeout: float = 120.0) -> Placement:
             placement_group([bundle] * layout.tensor_parallel_size, strategy="STRICT_PACK")
             for _ in range(layout.engines)
         ]
-    ready, waiting = ray.wait([group.ready() for group in groups], num_returns=len(groups), timeout=timeout)
+    _, waiting = ray.wait([group.ready() for group in groups], num_returns=len(groups), timeout=timeout)
     if waiting:
         raise UserError(
-            f"Ray could not reserve {groups[0].bundle_specs} and {len(groups) - 1} engines within {timeout:g} s; it has "
-            f"{total} in all: is something else running on the cluster?"
+            f"Ray could not reserve {groups[0].bundle_specs} and {len(groups) - 1} engines within {timeout:g} s; it "
+            f"has {total} in all: is something else running on the cluster?"
         )
     return Placement(actor_group, groups[1:], cpus, bool(gpus), layout.colocated)
 

@@ -10,6 +10,7 @@ from openrlhf.config.memory import GIB, shape_of
 from openrlhf.config.plan import Plan, describe, make_plan
 from openrlhf.config.rules import actor_world_size
 from openrlhf.datasets.blending import load_blend
+from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import Prompt, build_prompts
 from openrlhf.models.loader import load_config, load_tokenizer
 from openrlhf.rewards.functions import open_rewards
@@ -51,7 +52,7 @@ def prepare(args: Any) -> Prepared:
     held_out: list[Prompt] = []
     if args.eval_dataset:
         held_out, eval_notes = _prompts_of(args, tokenizer, args.eval_dataset, "1.0", "test")
-        held_out = held_out[: args.eval_max_samples]
+        held_out = held_out[: int(args.eval_max_samples)] if args.eval_max_samples else held_out
         notes += [f"--eval_dataset: {note}" for note in eval_notes]
     hints = [len(hint_ids(tokenizer, args.intro_answer_template, prompt.label)) for prompt in prompts]
     plan = make_plan(args, len(prompts))
@@ -79,7 +80,13 @@ def load_prompts(args: Any, tokenizer: Any) -> tuple[list[Prompt], list[str]]:
 def _prompts_of(
     args: Any, tokenizer: Any, source: str, probabilities: str, split: str
 ) -> tuple[list[Prompt], list[str]]:
-    records = load_blend(source, probabilities, split=split, seed=args.seed, max_samples=args.max_samples)
+    def records_of(split: str, required: bool) -> list[Record]:
+        return load_blend(
+            source, probabilities, split=split, seed=args.seed, max_samples=args.max_samples, required=required
+        )
+
+    # A single file has one split, called train, whatever it holds.
+    records = records_of(split, required=split == "train") or records_of("train", required=True)
     made = build_prompts(
         records,
         tokenizer,

@@ -36,8 +36,8 @@ class PolicyGroup:
         self._timeout = step_timeout
         threads = max(1, (os.cpu_count() or 1) // (world_size + 1)) if not placement.has_gpus else 4
         environment = {"env_vars": {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}}
-        worker = ray.remote(PolicyWorker)
-        self.ranks = [
+        worker: Any = ray.remote(PolicyWorker)
+        self.ranks: list[Any] = [
             worker.options(
                 num_cpus=placement.cpus,
                 num_gpus=placement.actor_gpus,
