@@ -69,6 +69,7 @@ def test_each_flag_of_0_6_2_has_the_same_type_default_choices_and_arity(command:
 def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_additions(command: str):
     training = {
         "--plan_only",
+        "--gpu_memory_gib",
         "--attn_implementation",
         "--score_chunk_size",
         "--metrics_path",
