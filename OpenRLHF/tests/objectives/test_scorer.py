@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from toy_models import toy_model
-
 from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead, draw_candidates
+from toy_models import toy_model
 
 ROWS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 17]]
 SCORED = [[3, 4, 5, 6], [1], [1, 2, 3]]
