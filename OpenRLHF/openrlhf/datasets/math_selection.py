@@ -48,9 +48,7 @@ class Selection:
         )
 
 
-def select_rows(
-    rows: Iterable[MathRow], *, min_level: int, excluded: frozenset[str], same: Same
-) -> Selection:
+def select_rows(rows: Iterable[MathRow], *, min_level: int, excluded: frozenset[str], same: Same) -> Selection:
     """Keeps rows of `min_level` or above that have an answer and whose problem is not `excluded`.
 
     excluded: problems as `normalise_problem` writes them. same: see `math_answers.extract_answer`.
@@ -132,8 +130,7 @@ def render_report(selection: Selection, min_level: int) -> str:
     parts.append("\n".join(_funnel(selection, min_level)))
     if selection.answerless:
         lines = [
-            f"  {row.split} {row.configuration} row {row.number} ({row.level}): {reason}:"
-            f" {_short(row.problem)}"
+            f"  {row.split} {row.configuration} row {row.number} ({row.level}): {reason}: {_short(row.problem)}"
             for row, reason in selection.answerless
         ]
         parts.append("\n".join(["Dropped for want of a usable answer:", *lines]))

@@ -112,9 +112,7 @@ def test_a_missing_folder_an_empty_one_and_a_missing_field_are_errors(tmp_path: 
     with pytest.raises(UserError, match="found an empty folder"):
         read_folder(tmp_path, ["train"])
     write_lines(tmp_path / "hendrycks_math_train.jsonl", [row("a"), {"problem": "b", "answer": "1"}])
-    with pytest.raises(
-        UserError, match=r"row 1: there is no text in the field 'solution'.*found problem, answer"
-    ):
+    with pytest.raises(UserError, match=r"row 1: there is no text in the field 'solution'.*found problem, answer"):
         read_folder(tmp_path, ["train"])
 
 
@@ -136,9 +134,7 @@ def test_a_hub_that_does_not_answer_is_an_error_that_names_the_way_out(monkeypat
         raise ConnectionError("Couldn't reach 'owner/math' on the Hub\nlong trace")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(
-        UserError, match=r"configuration algebra.*Couldn't reach 'owner/math' on the Hub\).*--data_dir"
-    ):
+    with pytest.raises(UserError, match=r"configuration algebra.*Couldn't reach 'owner/math' on the Hub\).*--data_dir"):
         read_hub("owner/math", ["train"])
 
 

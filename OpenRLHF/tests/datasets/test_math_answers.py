@@ -111,9 +111,7 @@ def test_boxes_inside_drawings_are_no_answers():
 
 
 def test_a_box_that_the_problem_defines_as_an_operator_is_no_answer():
-    problem = (
-        r"Let $\boxed{N}$ mean the number of divisors of $N$. Find \[\boxed{\boxed{11}\times\boxed{20}}.\]"
-    )
+    problem = r"Let $\boxed{N}$ mean the number of divisors of $N$. Find \[\boxed{\boxed{11}\times\boxed{20}}.\]"
     solution = (
         r"$\boxed{11}=2$ and $\boxed{20}=6$, so $\boxed{11}\times\boxed{20}=12$. Finally, $\boxed{12}=6$."
         " Therefore $6$ is our answer, not boxed as we normally do."
@@ -127,9 +125,7 @@ def test_an_empty_box_is_no_answer(box: str):
     assert extract_answer("", f"There are ${box}$ primes.", never) == Answer(None, "the box is empty")
 
 
-@pytest.mark.parametrize(
-    "solution", ["", "The answer is 5.", r"It is $\boxed{5", r"boxed{5}", r"\boxedtext{5}"]
-)
+@pytest.mark.parametrize("solution", ["", "The answer is 5.", r"It is $\boxed{5", r"boxed{5}", r"\boxedtext{5}"])
 def test_without_a_complete_box_there_is_no_answer(solution: str):
     assert extract_answer("", solution, never) == Answer(None, "no complete box")
 
