@@ -131,7 +131,8 @@ _ENTRIES = (
         Hub("openai/gsm8k", configs=("main",)),
         solution=f.optional("answer"),
         shots="gsm8k",
-        policy=_WORDS, rows=1319,
+        policy=_WORDS,
+        rows=1319,
     ),
     Benchmark(
         "math",
@@ -159,7 +160,8 @@ _ENTRIES = (
         "CC BY-NC-SA 4.0 (MIT OpenCourseWare)",
         Hub("math-ai/minervamath"),
         shots="minerva_math",
-        policy=_ROUNDED, rows=272,
+        policy=_ROUNDED,
+        rows=272,
     ),
     Benchmark(
         "olympiadbench",
@@ -179,7 +181,8 @@ _ENTRIES = (
         Hub("di-zhang-fdu/College_Math_Test"),
         subject=f.optional("data_topic"),
         source=f.optional("data_source"),
-        policy=_ROUNDED, rows=2818,
+        policy=_ROUNDED,
+        rows=2818,
     ),
     Benchmark("amc23", _PROBLEM, _ANSWER, _MAA, Hub("math-ai/amc23"), rows=40),
     Benchmark("aime24", _PROBLEM, _ANSWER, _MAA, Hub("HuggingFaceH4/aime_2024", split="train"), rows=30),
@@ -200,7 +203,8 @@ _ENTRIES = (
         Hub("ChilleD/SVAMP"),
         subject=f.optional("Type"),
         shots="gsm8k",
-        policy=_ROUNDED_WORDS, rows=1000,
+        policy=_ROUNDED_WORDS,
+        rows=1000,
         note="the hub's test split has 300 of the 1,000 rows",
     ),
     Benchmark(
@@ -211,7 +215,8 @@ _ENTRIES = (
         Hub("EleutherAI/asdiv", split="validation"),
         subject=f.optional("solution_type"),
         shots="gsm8k",
-        policy=_ROUNDED_WORDS, rows=2215,
+        policy=_ROUNDED_WORDS,
+        rows=2215,
         note="the hub's copy has 2,305 rows",
     ),
     Benchmark(
@@ -221,10 +226,17 @@ _ENTRIES = (
         _UNSTATED,
         subject=f.optional("type"),
         shots="gsm8k",
-        policy=_ROUNDED_WORDS, rows=2065,
+        policy=_ROUNDED_WORDS,
+        rows=2065,
     ),
     Benchmark(
-        "tabmwp", f.tabmwp_question, f.field("answer"), "CC BY-NC-SA 4.0", policy=_WORDS, shots="gsm8k", subject=f.optional("ques_type")
+        "tabmwp",
+        f.tabmwp_question,
+        f.field("answer"),
+        "CC BY-NC-SA 4.0",
+        policy=_WORDS,
+        shots="gsm8k",
+        subject=f.optional("ques_type"),
     ),
     Benchmark(
         "carp_en",
@@ -257,7 +269,9 @@ _ENTRIES = (
         shots="aqua",
         rows=254,
     ),
-    Benchmark("sat_math", f.sat_question, f.letters("Answer"), _UNSTATED, kind=_choice, shots="mmlu_stem", rows=32),
+    Benchmark(
+        "sat_math", f.sat_question, f.letters("Answer"), _UNSTATED, kind=_choice, shots="mmlu_stem", rows=32
+    ),
     Benchmark(
         "mmlu_stem",
         f.mmlu_question,
@@ -277,7 +291,8 @@ _ENTRIES = (
         Hub("weitianwen/cmath", split="validation"),
         level=f.prefixed("Grade ", "grade"),
         shots="gaokao",
-        policy=_WORDS, rows=600,
+        policy=_WORDS,
+        rows=600,
     ),
     Benchmark(
         "cn_middle_school",
@@ -292,7 +307,13 @@ _ENTRIES = (
         "gaokao2024_I", _QUESTION, _gaokao2024_gold, _UNSTATED, kind=_gaokao2024_kind, shots="gaokao", rows=14
     ),
     Benchmark(
-        "gaokao2024_II", _QUESTION, _gaokao2024_gold, _UNSTATED, kind=_gaokao2024_kind, shots="gaokao", rows=14
+        "gaokao2024_II",
+        _QUESTION,
+        _gaokao2024_gold,
+        _UNSTATED,
+        kind=_gaokao2024_kind,
+        shots="gaokao",
+        rows=14,
     ),
     Benchmark(
         "gaokao2024_mix",
@@ -310,7 +331,8 @@ _ENTRIES = (
         "MIT (AGIEval)",
         source=_gaokao_source,
         shots="gaokao",
-        policy=_BLANKS, rows=118,
+        policy=_BLANKS,
+        rows=118,
     ),
     Benchmark(
         "gaokao_math_qa",
@@ -340,4 +362,6 @@ def benchmark(name: str) -> Benchmark:
     question or problem; answer, expected_answer, final_answer, gold or the box of `solution`; level; subject or
     type; source.
     """
-    return BENCHMARKS.get(name) or Benchmark(name, f.field("problem", "question"), _generic_gold, "the file's own")
+    return BENCHMARKS.get(name) or Benchmark(
+        name, f.field("problem", "question"), _generic_gold, "the file's own"
+    )

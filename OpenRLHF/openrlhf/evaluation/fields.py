@@ -94,7 +94,11 @@ def tabmwp_question(row: Row) -> str:
     """A table as text, the question, and the options where there are some."""
     title = optional("table_title")(row)
     about = f' regarding "{title}"' if title else ""
-    lines = [f"Read the following table{about} and answer a question:", field("table")(row), field("question")(row)]
+    lines = [
+        f"Read the following table{about} and answer a question:",
+        field("table")(row),
+        field("question")(row),
+    ]
     if row.get("choices"):
         lines[-1] += f" Please select from the following options: {', '.join(map(str, row['choices']))}"
     return "\n".join(lines)

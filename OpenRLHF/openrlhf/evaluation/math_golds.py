@@ -14,7 +14,10 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "64ed3ad86e2c": (r"\frac{25}{13}",),  # 1984: written twice
     "1c742b275973": (r"-3\sqrt{5} - 5",),  # 2192: written twice
     "92968a427489": ("(10, 0)", "(0,0)"),  # 2716: either is accepted
-    "cb6c1e1efbb6": (r"\left(\tfrac32, -\tfrac52\right)", r"\left(-\tfrac52, -\tfrac52\right)"),  # 2912: either is accepted
+    "cb6c1e1efbb6": (
+        r"\left(\tfrac32, -\tfrac52\right)",
+        r"\left(-\tfrac52, -\tfrac52\right)",
+    ),  # 2912: either is accepted
     "c381af746115": ("(3,-5)", "(0,0)"),  # 2936: either is accepted
     "2899bbec0b43": (r"15\frac{39}{40}",),  # 3341: written twice
     "66f47c3328d3": ("x+11",),  # 3628: written twice

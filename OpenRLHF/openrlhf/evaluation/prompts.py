@@ -101,7 +101,8 @@ STYLES: dict[str, PromptStyle] = {
     ),
     "jiuzhang_nl": PromptStyle("## Question\n", "\n\n## Natural Language Solution\n", stops=_JIUZHANG_STOPS),
     "mmiqc": PromptStyle(
-        'Please solve the following problem and put your answer at the end with "The answer is: ".\n\n', "\n\n"
+        'Please solve the following problem and put your answer at the end with "The answer is: ".\n\n',
+        "\n\n",
     ),
     "abel": PromptStyle("Question:\n", "\nAnswer:\nLet's think step by step.\n"),
     "shepherd": PromptStyle("", "\n"),

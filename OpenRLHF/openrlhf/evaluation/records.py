@@ -65,7 +65,9 @@ def problem_of(record: Mapping[str, Any]) -> Problem:
             source=str(record.get("source", "")),
         )
     except (KeyError, ValueError) as error:
-        raise UserError(f"a stored line lacks or misstates {error}; idx, question, gt and code are needed") from error
+        raise UserError(
+            f"a stored line lacks or misstates {error}; idx, question, gt and code are needed"
+        ) from error
 
 
 def samples_of(record: Mapping[str, Any]) -> list[Sample]:
@@ -88,7 +90,7 @@ def graded_of(record: Mapping[str, Any]) -> Graded:
     hows = record.get("how") or ["unknown"] * n
     boxed = record.get("boxed") or [False] * n
     right = [bool(score) for score in record.get("score") or [False] * n]
-    scored = [
-        Scored(p or None, r, h, b) for p, r, h, b in zip(predictions, right, hows, boxed, strict=True)
-    ]
-    return Graded(problem_of(record), samples, scored, float(record.get("majority", right[0] if right else 0.0)))
+    scored = [Scored(p or None, r, h, b) for p, r, h, b in zip(predictions, right, hows, boxed, strict=True)]
+    return Graded(
+        problem_of(record), samples, scored, float(record.get("majority", right[0] if right else 0.0))
+    )

@@ -68,7 +68,9 @@ def run_all(programs: Sequence[str]) -> list[str]:
 @functools.cache
 def require() -> None:
     """Raises UserError unless a program can be confined here; tried out once with a harmless one."""
-    advice = "Leave --allow_code_execution out, or use a prompt type that needs no programs (cot, qwen25-math-cot)"
+    advice = (
+        "Leave --allow_code_execution out, or use a prompt type that needs no programs (cot, qwen25-math-cot)"
+    )
     if sys.platform != "linux" or shutil.which("unshare") is None:
         raise UserError(f"programs can be confined on Linux with util-linux's unshare only. {advice}")
     trial = _run("print(6 * 7)", Limits())
@@ -87,7 +89,12 @@ def _run(program: str, limits: Limits) -> Outcome:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LANG": "C.UTF-8",
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+            },
             start_new_session=True,
         )
         try:
@@ -114,7 +121,15 @@ def _inside_arguments(root: str, limits: Limits) -> list[str]:
 
 def _visible_folders() -> list[str]:
     """Folders that Python needs to run and to import what is installed; they are shown read-only."""
-    wanted = [sys.prefix, sys.base_prefix, *site.getsitepackages(), "/usr/lib", "/usr/lib64", "/lib", "/lib64"]
+    wanted = [
+        sys.prefix,
+        sys.base_prefix,
+        *site.getsitepackages(),
+        "/usr/lib",
+        "/usr/lib64",
+        "/lib",
+        "/lib64",
+    ]
     wanted.append(str(Path(sys.executable).resolve().parent))
     folders = sorted({os.path.abspath(folder) for folder in wanted if os.path.isdir(folder)}, key=len)
     chosen: list[str] = []
