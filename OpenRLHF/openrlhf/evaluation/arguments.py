@@ -84,7 +84,7 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow_code_execution",
         action="store_true",
-        help="run the Python that the model writes (prompt types pal, tool-integrated, tora, jiuzhang_tora), confined",
+        help="run, confined, the Python that the model writes (pal, tool-integrated, tora, jiuzhang_tora)",
     )
     group.add_argument("--grading_workers", type=int, default=2, help="processes that compare answers")
     group.add_argument("--grading_timeout", type=float, default=5.0, help="seconds for one comparison")
@@ -117,8 +117,8 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]
     args.all_names = args.data_names == build_parser().get_default("data_names")
     if args.pipeline_parallel_size != 1:
         raise UserError(
-            f"--pipeline_parallel_size {args.pipeline_parallel_size} is not supported: a model that needs several "
-            "GPUs is split with --tensor_parallel_size"
+            f"--pipeline_parallel_size {args.pipeline_parallel_size} is not supported: a model that "
+            "needs several GPUs is split with --tensor_parallel_size"
         )
     if args.use_vllm and args.rollout_engine == "hf":
         raise UserError("--use_vllm and --rollout_engine hf contradict each other; give one of them")
@@ -138,8 +138,8 @@ def _refuse_impossible(args: argparse.Namespace) -> None:
         raise UserError("--n_sampling and --max_tokens_per_call must be at least 1, --num_shots at least 0")
     if args.n_sampling > 1 and args.temperature == 0:
         raise UserError(
-            f"--n_sampling {args.n_sampling} at temperature 0 gives the same response {args.n_sampling} times; "
-            "set --temperature (0.6 to 1.0 is usual) or leave --n_sampling at 1"
+            f"--n_sampling {args.n_sampling} at temperature 0 gives the same response "
+            f"{args.n_sampling} times; set --temperature (0.6 to 1.0 is usual) or leave --n_sampling at 1"
         )
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         raise UserError(

@@ -1,7 +1,8 @@
 """Every benchmark, one entry each: where it comes from, how its rows are read, how its answers are compared.
 
-`rows` is the size of the test split in the reference harness (Qwen2.5-Math), or of the published set where the
-reference lacks it; licences as the publishers state them. A name that is not in the table is read with `GENERIC`.
+`rows` is the size of the test split in the reference harness (Qwen2.5-Math), or of the published set where
+the reference lacks it; licences as the publishers state them. A name that is not in the table is read by
+usual field names (`benchmark`).
 """
 
 from collections.abc import Callable
@@ -16,11 +17,18 @@ from openrlhf.grading.policy import GradingPolicy
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a set lies on the Hugging Face hub: `configs` are read one after the other, () for the default one."""
+    """Where a set lies on the Hugging Face hub; `configs` are read one after the other, () is the default."""
 
     dataset: str
     split: str = "test"
     configs: tuple[str, ...] = ()
+
+
+_EXACT = GradingPolicy()
+_SOLUTION = f.optional("solution")
+_LEVEL = f.optional("level")
+_SUBJECT = f.optional("subject", "type")
+_SOURCE = f.optional("source")
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,11 @@ class Benchmark:
     licence: str
     hub: Hub | None = None
     kind: Callable[[Row], AnswerKind] = lambda row: AnswerKind.MATH
-    policy: GradingPolicy = GradingPolicy()
-    solution: Reader = f.optional("solution")
-    level: Reader = f.optional("level")
-    subject: Reader = f.optional("subject", "type")
-    source: Reader = f.optional("source")
+    policy: GradingPolicy = _EXACT
+    solution: Reader = _SOLUTION
+    level: Reader = _LEVEL
+    subject: Reader = _SUBJECT
+    source: Reader = _SOURCE
     files: tuple[str, ...] = ()
     shots: str = "math"
     rows: int | None = None
@@ -359,8 +367,8 @@ def _generic_gold(row: Row) -> str:
 def benchmark(name: str) -> Benchmark:
     """The table's entry; for a name that is not in it, a reader of usual fields.
 
-    question or problem; answer, expected_answer, final_answer, gold or the box of `solution`; level; subject or
-    type; source.
+    question or problem; answer, expected_answer, final_answer, gold or the box of `solution`; level; subject
+    or type; source.
     """
     return BENCHMARKS.get(name) or Benchmark(
         name, f.field("problem", "question"), _generic_gold, "the file's own"

@@ -36,7 +36,7 @@ def legend(names: Sequence[str]) -> str:
 
 
 def bars(groups: Sequence[tuple[str, Sequence[Bar]]], low: float = 0.0, high: float = 1.0) -> str:
-    """Horizontal bars in per cent, grouped, with their intervals as whiskers. low may be negative (differences)."""
+    """Horizontal bars in per cent, grouped, with intervals as whiskers; low is negative for differences."""
     thick, gap, between, top = 14, 3, 14, 8
     height = top + sum(len(group) * (thick + gap) + between for _, group in groups) + 22
 
@@ -48,7 +48,8 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], low: float = 0.0, high: fl
     for name, group in groups:
         middle = y + len(group) * (thick + gap) / 2
         parts.append(
-            f'<text x="{_LABEL_WIDTH - 10}" y="{middle + 4:.1f}" text-anchor="end">{escape(_short(name, 22))}</text>'
+            f'<text x="{_LABEL_WIDTH - 10}" y="{middle + 4:.1f}" text-anchor="end">'
+            f"{escape(_short(name, 22))}</text>"
         )
         for bar in group:
             parts.append(_bar(bar, x, y, thick, x(max(low, 0.0))))
@@ -67,7 +68,8 @@ def _bar(bar: Bar, x, y: float, thick: int, zero: float) -> str:
         f'fill="{colour(bar.series)}"/>'
         f'<path class="whisker" d="M{x(bar.low):.1f} {centre:.1f}H{x(bar.high):.1f}'
         f'M{x(bar.low):.1f} {centre - 4:.1f}v8M{x(bar.high):.1f} {centre - 4:.1f}v8"/>'
-        f'<text class="value" x="{max(x(bar.high), right) + 6:.1f}" y="{centre + 4:.1f}">{100 * bar.value:.1f}</text></g>'
+        f'<text class="value" x="{max(x(bar.high), right) + 6:.1f}" y="{centre + 4:.1f}">'
+        f"{100 * bar.value:.1f}</text></g>"
     )
 
 
@@ -78,7 +80,8 @@ def _axis(low: float, high: float, x, top: float, bottom: float) -> list[str]:
     ]
     return [
         f'<path class="grid{" zero" if tick == 0 else ""}" d="M{x(tick):.1f} {top}V{bottom}"/>'
-        f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{100 * tick:.0f}%</text>'
+        f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">'
+        f"{100 * tick:.0f}%</text>"
         for tick in ticks
     ]
 
@@ -93,20 +96,23 @@ def lengths(series: Sequence[tuple[int, str, Sequence[int]]]) -> str:
     tallest = max((max(histogram) for _, _, histogram in shares), default=1.0)
 
     def point(i: int, share: float) -> str:
-        return f"{left + i / bins * (width - left - 12):.1f} {height - bottom - share / tallest * (height - bottom - top):.1f}"
+        x = left + i / bins * (width - left - 12)
+        return f"{x:.1f} {height - bottom - share / tallest * (height - bottom - top):.1f}"
 
     parts = [
         f'<path class="axis" d="M{left} {top}V{height - bottom}H{width - 12}"/>',
         f'<text class="tick" x="{left - 6}" y="{top + 8}" text-anchor="end">{100 * tallest:.0f}%</text>',
         f'<text class="tick" x="{left - 6}" y="{height - bottom}" text-anchor="end">0</text>',
         f'<text class="tick" x="{left}" y="{height - bottom + 16}">0</text>',
-        f'<text class="tick" x="{width - 12}" y="{height - bottom + 16}" text-anchor="end">{size * bins} tokens</text>',
+        f'<text class="tick" x="{width - 12}" y="{height - bottom + 16}" text-anchor="end">'
+        f"{size * bins} tokens</text>",
     ]
     for i, name, histogram in shares:
         steps = "".join(f"L{point(b, share)}L{point(b + 1, share)}" for b, share in enumerate(histogram))
         outline = f"M{point(0, 0)}{steps}L{point(bins, 0)}"
         parts.append(
-            f'<path d="{outline}" fill="{colour(i)}" fill-opacity=".12" stroke="{colour(i)}" stroke-width="1.6">'
+            f'<path d="{outline}" fill="{colour(i)}" fill-opacity=".12" stroke="{colour(i)}" '
+            f'stroke-width="1.6">'
             f"<title>{escape(name)}</title></path>"
         )
     return _svg(width, height, parts)

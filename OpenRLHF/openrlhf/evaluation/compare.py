@@ -15,8 +15,8 @@ from openrlhf.evaluation.results import Result, load_results
 class Comparison:
     """One set, before and after.
 
-    difference: mean over problems of (after - before). p_value: exact McNemar test on the problems that flipped (with
-    several samples per problem: those whose share of right samples went up or down).
+    difference: mean over problems of (after - before). p_value: exact McNemar test on the problems that
+    flipped (with several samples per problem: whose share of right samples went up or down).
     """
 
     name: str
@@ -95,7 +95,8 @@ def run_compare(args: Namespace) -> int:
     a, b = map(Path, args.compare)
     compared = compare(a, b)
     print(
-        f"{'set':18} {'n':>5} {'before':>7} {'after':>7} {'difference (95%)':>24} {'lost':>5} {'won':>5} {'McNemar p':>10}"
+        f"{'set':18} {'n':>5} {'before':>7} {'after':>7} {'difference (95%)':>24} {'lost':>5} {'won':>5} "
+        f"{'McNemar p':>10}"
     )
     for _, _, c in compared:
         d = c.difference

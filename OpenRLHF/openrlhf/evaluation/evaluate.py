@@ -1,4 +1,4 @@
-"""Scores a model on benchmarks: finds the sets, generates what is missing, grades, writes figures and a report."""
+"""Scores a model: finds the sets, generates what is missing, grades, writes figures and a report."""
 
 import hashlib
 import random
@@ -69,7 +69,7 @@ def find_sets(args: Namespace) -> list[sources.Found]:
 
 
 def select(problems: Sequence[Problem], name: str, args: Namespace) -> list[Problem]:
-    """--shuffle, then --num_test_sample, then --start and --end; problems without a gold are named and left out."""
+    """--shuffle, --num_test_sample, --start and --end in this order; problems without a gold are left out."""
     chosen = list(problems)
     if args.shuffle:
         random.Random(derive_seed(args.seed, "shuffle", name)).shuffle(chosen)
@@ -226,13 +226,14 @@ def _programs(args: Namespace) -> Any:
         return None
     if not args.allow_code_execution:
         print(
-            f"--prompt_type {args.prompt_type} asks the model for Python. It is not run: give --allow_code_execution "
-            "to run it, confined in a process of its own without network or access to files"
+            f"--prompt_type {args.prompt_type} asks the model for Python. It is not run: give "
+            "--allow_code_execution to run it, confined to a process of its own without network and files"
         )
         return None
     sandbox.require()
     print(
-        "Python written by the model is run, confined: no network, no files of this machine, limited time and memory"
+        "Python written by the model is run, confined: no network, no files of this machine, limited time "
+        "and memory"
     )
     return sandbox.run_all
 
@@ -244,8 +245,8 @@ def _runs_code(prompt_type: str) -> bool:
 
 
 def _conclude(args: Namespace) -> None:
-    from openrlhf.evaluation.results import load_results, print_table
     from openrlhf.evaluation.report import write_report
+    from openrlhf.evaluation.results import load_results, print_table
 
     results = load_results([args.output_dir])
     print_table(results)

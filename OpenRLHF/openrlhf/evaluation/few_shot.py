@@ -13,7 +13,7 @@ from openrlhf.utils.seeding import derive_seed
 
 
 class FewShot:
-    """The examples of one benchmark: the project's own first, then rows of its training split, drawn with the seed.
+    """The examples of one benchmark: the project's own first, then rows drawn from its training split.
 
     multiple_choice_only: examples stand only before questions that ask for a letter (`--adapt_few_shot`).
     """
@@ -28,7 +28,7 @@ class FewShot:
         seed: int,
         multiple_choice_only: bool = False,
     ) -> None:
-        """Raises UserError where more examples are asked for than there are and no training split is at hand."""
+        """Raises UserError where more are asked for than there are and no training split is at hand."""
         self.multiple_choice_only = multiple_choice_only
         written = PROGRAMS if style(prompt_type).runs_code else EXAMPLES[entry.shots]
         self.examples: tuple[Example, ...] = written[: max(shots, 0)]
@@ -45,7 +45,8 @@ def _drawn(entry: Benchmark, count: int, written: int, data_dir: Path, seed: int
     path = sources.local_file(entry, data_dir, "train")
     if path is None:
         raise UserError(
-            f"--num_shots asks for {written + count} examples; {entry.name} has {written} of this project's own, and "
+            f"--num_shots asks for {written + count} examples; {entry.name} has {written} of this project's "
+            "own, and "
             f"{data_dir / entry.name / 'train.jsonl'}, from which more could be drawn, does not exist"
         )
     worked = [p for p in sources.read_problems(entry, path) if p.solution and p.gold]

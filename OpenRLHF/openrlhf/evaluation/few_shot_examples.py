@@ -36,8 +36,8 @@ GSM8K: tuple[Example, ...] = (
         "So the shorter one is 14 / 2 = 7 meters. The answer is 7.",
     ),
     (
-        "There are 24 students in a class. A third of them walk to school, 10 come by bus and the others cycle. "
-        "How many cycle?",
+        "There are 24 students in a class. A third of them walk to school, 10 come by bus and the others "
+        "cycle. How many cycle?",
         "24 / 3 = 8 students walk. With those who come by bus that makes 8 + 10 = 18. So 24 - 18 = 6 cycle. "
         "The answer is 6.",
     ),
@@ -62,8 +62,8 @@ MATH: tuple[Example, ...] = (
     ),
     (
         r"A right triangle has legs $5$ and $12$. What is the radius of its inscribed circle?",
-        r"The hypotenuse is $\sqrt{5^2 + 12^2} = 13$. In a right triangle the inradius is half of the sum of the "
-        r"legs minus the hypotenuse: $\frac{5 + 12 - 13}{2} = 2$. The answer is $\boxed{2}$.",
+        r"The hypotenuse is $\sqrt{5^2 + 12^2} = 13$. In a right triangle the inradius is half of the sum of "
+        r"the legs minus the hypotenuse: $\frac{5 + 12 - 13}{2} = 2$. The answer is $\boxed{2}$.",
     ),
     (
         r"Two fair dice are rolled. What is the probability that the sum is greater than $9$? "
@@ -73,8 +73,8 @@ MATH: tuple[Example, ...] = (
     ),
     (
         r"What is the remainder when $3^{50}$ is divided by $7$?",
-        r"Modulo $7$ the powers of $3$ repeat with period $6$, since $3^6 \equiv 1$. As $50 = 6 \cdot 8 + 2$, "
-        r"$3^{50} \equiv 3^2 = 9 \equiv 2$. The answer is $\boxed{2}$.",
+        r"Modulo $7$ the powers of $3$ repeat with period $6$, since $3^6 \equiv 1$. As "
+        r"$50 = 6 \cdot 8 + 2$, $3^{50} \equiv 3^2 = 9 \equiv 2$. The answer is $\boxed{2}$.",
     ),
 )
 
@@ -87,11 +87,12 @@ MINERVA: tuple[Example, ...] = (
     ),
     (
         r"Solve $y' = 3y$ with $y(0) = 2$. Give $y(t)$.",
-        r"The equation says that the rate of growth is three times the value, so $y = C e^{3t}$. From $y(0) = 2$ "
-        r"we get $C = 2$. The final answer is $\boxed{2 e^{3t}}$.",
+        r"The equation says that the rate of growth is three times the value, so $y = C e^{3t}$. "
+        r"From $y(0) = 2$ we get $C = 2$. The final answer is $\boxed{2 e^{3t}}$.",
     ),
     (
-        r"A photon has wavelength $500 \mathrm{~nm}$. With $hc = 1240 \mathrm{~eV \, nm}$, what is its energy in eV?",
+        r"A photon has wavelength $500 \mathrm{~nm}$. With $hc = 1240 \mathrm{~eV \, nm}$, what is its "
+        r"energy in eV?",
         r"$E = \frac{hc}{\lambda} = \frac{1240}{500} = 2.48$ eV. The final answer is $\boxed{2.48}$.",
     ),
     (
@@ -134,7 +135,8 @@ CARP: tuple[Example, ...] = (
     ),
     (
         r"Calculate $\sqrt { 12 } - \sqrt { 3 }$.",
-        r"$\sqrt { 12 } = 2 \sqrt { 3 }$, so the difference is $\sqrt { 3 }$. The answer is $\boxed{\sqrt { 3 }}$.",
+        r"$\sqrt { 12 } = 2 \sqrt { 3 }$, so the difference is $\sqrt { 3 }$. The answer is "
+        r"$\boxed{\sqrt { 3 }}$.",
     ),
 )
 

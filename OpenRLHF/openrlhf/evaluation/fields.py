@@ -45,7 +45,7 @@ def optional(*names: str) -> Reader:
 
 
 def prefixed(prefix: str, *names: str) -> Reader:
-    """Like `optional`, with a word before a value that is there: `prefixed("Level ", "level")` of 3 is "Level 3"."""
+    """Like `optional`, with a word before what is there: `prefixed("Level ", "level")` makes 3 "Level 3"."""
 
     def read(row: Row) -> str:
         value = optional(*names)(row)
@@ -140,7 +140,7 @@ def letters(name: str) -> Reader:
 
 
 def after_marker(name: str, marker: str = "####") -> Reader:
-    """What follows the last marker of a worked answer; without thousands separators, as GSM8K writes none in words."""
+    """What follows the last marker of a worked answer; "" where there is no marker."""
 
     def read(row: Row) -> str:
         text = field(name)(row)

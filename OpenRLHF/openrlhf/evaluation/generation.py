@@ -13,7 +13,8 @@ from openrlhf.evaluation.transcripts import program_to_run, with_output
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
 from openrlhf.utils.seeding import derive_seed
 
-# Turns in which a program may run: one for a program that is the answer, four where words and programs alternate.
+# Turns in which a program may run: one for a program that is the answer, four where words and programs
+# alternate.
 _PROGRAM_TURNS = {"pal": 1, "jiuzhang_tora": 1}
 _DEFAULT_TURNS = 4
 
@@ -39,8 +40,8 @@ class _Growing:
 class Generator:
     """Fills a journal.
 
-    max_model_len: tokens of prompt and response together; a prompt that leaves no room for one token is kept as an
-    empty response with finish reason "prompt_too_long".
+    max_model_len: tokens of prompt and response together; a prompt that leaves no room for one token is kept
+    as an empty response with finish reason "prompt_too_long".
     run_programs: runs the Python that responses end with and returns what it printed; None leaves it alone.
     """
 
@@ -135,9 +136,9 @@ def sampling_for(
 ) -> Sampling:
     """Sampling with the prompt's stop strings.
 
-    Engines end at the ids that tokenizer and generation config name. A stop string that is a single special token
-    of this tokenizer is given as an id too, since special tokens do not show up in the text. The model's name plays
-    no part.
+    Engines end at the ids that tokenizer and generation config name. A stop string that is a single special
+    token of this tokenizer is given as an id too, since special tokens do not show up in the text. The
+    model's name plays no part.
     """
     special = set(tokenizer.all_special_tokens) | set(tokenizer.get_added_vocab())
     ids = [tokenizer.convert_tokens_to_ids(stop) for stop in COMMON_STOPS if stop in special]

@@ -1,8 +1,8 @@
 """Rows of MATH's test split whose boxes do not say what the answer is, read by a person.
 
-Several boxes in a last paragraph mean "2 or 3" as a rule; in these rows they are steps, the same answer written
-twice, answers either of which is right, or (once) an operator. The key is `digest` of the problem, so that the
-order of the rows does not matter; the comment gives the row in the official order.
+Several boxes in a last paragraph mean "2 or 3" as a rule; in these rows they are steps, the same answer
+written twice, answers either of which is right, or (once) an operator. The key is `digest` of the problem, so
+that the order of the rows does not matter; the comment gives the row in the official order.
 """
 
 import hashlib

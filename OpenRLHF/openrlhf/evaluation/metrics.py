@@ -44,9 +44,9 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 def accuracy(right: Sequence[Sequence[bool]]) -> Estimate:
     """Mean over problems of the share of right samples (avg@k), with an interval over problems.
 
-    Samples of one problem are alike, so they do not count as independent: Wilson's interval is taken at the sample
-    size at which independent samples would vary as much as the problems' means do (Korn and Graubard, 1998). With
-    one sample per problem that is Wilson's interval itself.
+    Samples of one problem are alike, so they do not count as independent: Wilson's interval is taken at the
+    sample size at which independent samples would vary as much as the problems' means do (Korn and Graubard,
+    1998). With one sample per problem that is Wilson's interval itself.
     """
     rows = [row for row in right if row]
     n = len(rows)
@@ -65,7 +65,8 @@ def accuracy(right: Sequence[Sequence[bool]]) -> Estimate:
 def pass_at_k(samples: int, right: int, k: int) -> float:
     """Chance that at least one of k samples, drawn without replacement from those taken, is right; unbiased.
 
-    1 - C(samples - right, k) / C(samples, k); Chen et al., Evaluating large language models trained on code (2021).
+    1 - C(samples - right, k) / C(samples, k); Chen et al., Evaluating large language models
+    trained on code (2021).
     """
     if not 1 <= k <= samples:
         raise ValueError(f"pass@{k} of {samples} samples: 1 <= k <= samples is needed")
@@ -86,8 +87,8 @@ def reported_ks(samples: int) -> list[int]:
 def vote_needs_comparison(answers: Sequence[Answer | None], right: Sequence[bool]) -> list[Answer]:
     """The distinct wrong answers whose equivalence decides the vote; empty where it is decided without.
 
-    The right ones are equivalent to each other, being equivalent to the gold. Wrong ones matter only where, taken
-    together, they could outvote the right ones and no single one of them does so yet.
+    The right ones are equivalent to each other, being equivalent to the gold. Wrong ones matter only where,
+    taken together, they could outvote the right ones and no single one of them does so yet.
     """
     votes_right = sum(right)
     wrong = [a for a, ok in zip(answers, right, strict=True) if a is not None and not ok]
@@ -102,8 +103,8 @@ def majority_is_right(
 ) -> float:
     """Whether the answer with the most votes is right: 1, 0, or 1/m where m answers share the first place.
 
-    Votes are counted by equivalence, not by spelling; samples without an answer do not vote. `equivalent` is asked
-    about pairs of wrong answers only, in the order in which `vote_needs_comparison` lists them.
+    Votes are counted by equivalence, not by spelling; samples without an answer do not vote. `equivalent` is
+    asked about pairs of wrong answers only, in the order in which `vote_needs_comparison` lists them.
     """
     votes_right = sum(right)
     if votes_right == 0:

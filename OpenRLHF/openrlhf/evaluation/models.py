@@ -35,8 +35,8 @@ def require_model(name: str | None) -> str:
         raise UserError(f"--model_name_or_path {name}: no such folder")
     if cached(name) is None and not hub_has(name):
         raise UserError(
-            f"{name} is neither a folder here nor in the hub's cache, and the hub cannot be reached or lacks it. "
-            "Download it on a machine with network, and give its folder as --model_name_or_path"
+            f"{name} is neither a folder here nor in the hub's cache, and the hub cannot be reached or lacks "
+            "it. Download it on a machine with network, and give its folder as --model_name_or_path"
         )
     return name
 
@@ -66,8 +66,9 @@ def hub_has(name: str, timeout: float = 10.0) -> bool:
 
 
 def fingerprint(name: str) -> str:
-    """Tells models apart whose folders have the same name: a digest of the configuration and of samples of the
-    weights, so that a folder that was trained further is not taken for its former self. A hub name stands for itself.
+    """Tells models apart whose folders have the same name: a digest of the configuration and of samples of
+    the weights, so that a folder that was trained further is not taken for its former self. A hub name stands
+    for itself.
     """
     path = Path(name).expanduser()
     if not path.is_dir():
@@ -93,7 +94,7 @@ class Fit:
 
 
 def fit(name: str) -> Fit:
-    """Compares the model's weights with the memory of the GPUs at hand, or with the machine's where there are none."""
+    """Compares the model's weights with the memory of the GPUs at hand, or of the machine without one."""
     try:
         require_model(name)
     except UserError as error:
@@ -118,7 +119,7 @@ def fit(name: str) -> Fit:
 
 
 def weight_bytes(name: str) -> int | None:
-    """Bytes of the weights: of the files where they are here, else from the size in the name at two bytes each."""
+    """Bytes of the weights: of the files, where they are here, else by the size in the name, in 16 bits."""
     folder = Path(name).expanduser()
     folder = folder if folder.is_dir() else cached(name) or folder
     if folder.is_dir():
@@ -159,7 +160,7 @@ def _gb(size: int) -> str:
 
 
 def main() -> int:
-    """`python3 -m openrlhf.evaluation.models MODEL`: prints GPUs per copy and why; status 3 where it does not fit."""
+    """`python3 -m openrlhf.evaluation.models MODEL`: prints GPUs per copy; status 3 where it does not fit."""
     import sys
 
     if len(sys.argv) != 2:

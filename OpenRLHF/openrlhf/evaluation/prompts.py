@@ -1,7 +1,7 @@
 """The prompts of the Qwen2.5-Math harness, byte for byte, with `none` and `chat` beside them.
 
-A style turns a question into a prompt. `{q}` stands for the question; the whole prompt is stripped at both ends,
-as the reference does. Few-shot examples stand before the question, each followed by the style's separator.
+A style turns a question into a prompt; the whole prompt is stripped at both ends, as the reference does.
+Few-shot examples stand before the question, each followed by the style's separator.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ TOOL_HEADER = (
     r"- Finish with the answer in \boxed{}." + "\n\n"
 )
 _ALPACA = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "Below is an instruction that describes a task. Write a response that appropriately completes the "
+    "request.\n\n"
     "### Instruction:\n"
 )
 
@@ -35,7 +36,8 @@ class PromptStyle:
     """How one prompt type is built.
 
     before, after: what stands around the question. head: once, before everything (system turn, tool header).
-    separator: after each example. turns: the prompt brings its own chat turns, so no chat template may go around it.
+    separator: after each example. turns: the prompt brings its own chat turns, so no chat template may go
+    around it.
     inside: examples stand inside the user turn as `question\\nanswer`.
     stops: stop strings besides the common ones. runs_code: Python in the response is run (with permission).
     """
@@ -142,8 +144,9 @@ def stop_strings(prompt_type: str) -> tuple[str, ...]:
 class Prompter:
     """Builds prompts and their token ids.
 
-    With a chat template (`chat`, or `apply_template` around a plain style) the tokenizer's template writes the
-    special tokens, so none are added again; otherwise the tokenizer adds what it always adds, as training does.
+    With a chat template (`chat`, or `apply_template` around a plain style) the tokenizer's template writes
+    the special tokens, so none are added again; otherwise the tokenizer adds what it always adds, as training
+    does.
     """
 
     prompt_type: str
@@ -153,8 +156,8 @@ class Prompter:
     def __post_init__(self) -> None:
         if self.templated and style(self.prompt_type).turns:
             raise UserError(
-                f"--apply_chat_template around --prompt_type {self.prompt_type} would template twice: that prompt "
-                "brings its own turns. Drop the flag, or use --prompt_type chat"
+                f"--apply_chat_template around --prompt_type {self.prompt_type} would template twice: that "
+                "prompt brings its own turns. Drop the flag, or use --prompt_type chat"
             )
         if self.templated and not getattr(self.tokenizer, "chat_template", None):
             raise UserError(

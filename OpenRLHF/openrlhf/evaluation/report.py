@@ -12,7 +12,7 @@ from openrlhf.evaluation.compare import Comparison
 from openrlhf.evaluation.records import Graded
 from openrlhf.evaluation.results import Result, runs_and_sets
 
-# A page that a browser still opens at once: at most so many problems per run and set, so many characters per response.
+# A page that a browser still opens at once: problems per run and set, characters per response.
 MOST_PROBLEMS = 1000
 MOST_CHARACTERS = 12_000
 
@@ -41,8 +41,8 @@ def write_report(path: Path, results: Sequence[Result]) -> None:
         for r in results
     ]
     note = (
-        f"At most {MOST_PROBLEMS} problems of each run and set are kept here, evenly spread, and {MOST_CHARACTERS} "
-        "characters of each response; the files of samples hold everything."
+        f"At most {MOST_PROBLEMS} problems of each run and set are kept here, evenly spread, and "
+        f"{MOST_CHARACTERS} characters of each response; the files of samples hold everything."
     )
     _write(path, _title(runs), body, "Problems", note, groups)
 
@@ -58,8 +58,8 @@ def write_comparison(path: Path, compared: Sequence[tuple[str, str, Comparison]]
     ]
     body = [
         f"<h1>{escape(before)} → {escape(after)}</h1>",
-        '<p class="lead">The same problems before and after: mean difference with its 95% interval, and the exact '
-        "McNemar test on the problems that flipped.</p>",
+        '<p class="lead">The same problems before and after: mean difference with its 95% interval, '
+        "and the exact McNemar test on the problems that flipped.</p>",
         _comparison_table(compared),
         "<h2>Difference</h2>",
         '<p class="note">In points; to the right of zero the second run is better.</p>',
@@ -170,7 +170,8 @@ def _figures_table(results: Sequence[Result]) -> str:
         cells = "".join(f"<td>{'–' if value is None else form.format(value)}</td>" for value, form in values)
         passes = ", ".join(f"@{k} {value:.1%}" for k, value in r.figures.get("pass@k", {}).items())
         rows.append(f"<tr><td>{escape(r.run)} · {escape(r.name)}</td>{cells}<td>{passes}</td></tr>")
-    return f'<div class="scroll"><table><tr><th>run and set</th>{head}<th>pass@k</th></tr>{"".join(rows)}</table></div>'
+    head = f"<tr><th>run and set</th>{head}<th>pass@k</th></tr>"
+    return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
 
 
 def _breakdowns(results: Sequence[Result]) -> str:

@@ -16,7 +16,7 @@ _METRICS = "_metrics.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One finished set of one run. run: what tells runs apart in tables (model, and the rest where it differs)."""
+    """One finished set of one run. run: its name in tables, the model and what else tells runs apart."""
 
     run: str
     name: str
@@ -34,7 +34,7 @@ class Result:
 
 
 def sample_files(folder: Path, names: Sequence[str] | None = None) -> list[tuple[str, Path]]:
-    """(set, file of samples) under an output folder, in the table's order of sets; `names` limits the sets."""
+    """(set, file of samples) under an output folder, sets in the table's order; `names` limits them."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; an --output_dir with results of math_eval.py is expected")
     order = {name: i for i, name in enumerate(BENCHMARKS)}
@@ -113,8 +113,8 @@ def print_table(results: Sequence[Result]) -> None:
         ]
         length = r.figures.get("length_mean")
         print(
-            f"{r.run:{width}}  {r.name:18} {r.figures['num_samples']:8}  {r.figures['acc']:6.1f}  {interval:>14}  "
-            f"{'' if length is None else format(length, '.0f'):>7}  {'  '.join(figures)}"
+            f"{r.run:{width}}  {r.name:18} {r.figures['num_samples']:8}  {r.figures['acc']:6.1f}  "
+            f"{interval:>14}  {'' if length is None else format(length, '.0f'):>7}  {'  '.join(figures)}"
         )
 
 

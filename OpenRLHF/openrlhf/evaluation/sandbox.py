@@ -1,9 +1,9 @@
 """Runs Python that a model wrote, confined: no network, no files of this machine, little time and memory.
 
-Each program gets a process tree of its own, in namespaces of its own (`unshare`, Linux): no network interface, a file
-system that holds Python and its libraries read-only and an empty /tmp in memory, no other process to see, no
-privilege, limits on CPU time, memory, file size and number of processes. When its wall time is over the whole tree
-is killed. Where the machine allows no namespaces, nothing is run.
+Each program gets a process tree of its own, in namespaces of its own (`unshare`, Linux): no network
+interface, a file system that holds Python and its libraries read-only and an empty /tmp in memory, no other
+process to see, no privilege, limits on CPU time, memory, file size and number of processes. When its wall
+time is over the whole tree is killed. Where the machine allows no namespaces, nothing is run.
 """
 
 import contextlib
@@ -76,8 +76,10 @@ def require() -> None:
     trial = _run("print(6 * 7)", Limits())
     if trial.output.strip() != "42":
         raise UserError(
-            f"this machine does not let programs be confined ({trial.output.strip()[-300:] or trial.reason}); "
-            f"user namespaces are needed (kernel.unprivileged_userns_clone, or a container that allows them). {advice}"
+            f"this machine does not let programs be confined "
+            f"({trial.output.strip()[-300:] or trial.reason}); "
+            f"user namespaces are needed (kernel.unprivileged_userns_clone, or a container that allows "
+            f"them). {advice}"
         )
 
 
@@ -100,7 +102,7 @@ def _run(program: str, limits: Limits) -> Outcome:
         try:
             output, stopped = _converse(process, program.encode("utf-8", "replace"), limits.wall_seconds)
         finally:
-            # unshare --kill-child takes the namespace's first process with it, and the kernel then ends the rest.
+            # unshare --kill-child takes the namespace's first process along, and the kernel ends the rest.
             _kill(process)
     text = output.decode("utf-8", "replace")
     if stopped:
@@ -140,8 +142,9 @@ def _visible_folders() -> list[str]:
 
 
 def _converse(process: subprocess.Popen, program: bytes, seconds: float) -> tuple[bytes, str]:
-    """Hands the program over and reads what comes back; the second value says what cut it short, "" if nothing."""
-    assert process.stdin is not None and process.stdout is not None
+    """Hands the program over and reads what comes back; the second value says what cut it short, if any."""
+    assert process.stdin is not None
+    assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # it ended at once; what it said is read below
         process.stdin.write(program)
         process.stdin.close()

@@ -1,7 +1,7 @@
-"""The first process of a sandbox: builds its file system, gives its rights away, and runs the program on stdin.
+"""The first process of a sandbox: builds its file system, gives its rights away, runs the program on stdin.
 
-Started by `sandbox.py` inside new namespaces, with the standard library alone: root folder, CPU seconds, memory bytes,
-file bytes, number of processes, folders to show.
+Started by `sandbox.py` inside new namespaces, with the standard library alone: root folder, CPU seconds,
+memory bytes, file bytes, number of processes, folders to show.
 """
 
 import ctypes
@@ -60,7 +60,7 @@ def build(root: str, folders: list[str], file_bytes: int) -> None:
 
 
 def kept_flags(folder: str) -> int:
-    """Flags of the mount that `folder` lies on; inside a user namespace the kernel lets none of them be lost."""
+    """Flags of the mount that `folder` lies on; inside a user namespace none of them may be lost."""
     found = os.statvfs(folder).f_flag
     known = {os.ST_NOEXEC: 0x8, os.ST_NOATIME: 0x400, os.ST_NODIRATIME: 0x800, os.ST_RELATIME: 1 << 21}
     return sum(flag for bit, flag in known.items() if found & bit)
@@ -125,7 +125,7 @@ def main() -> None:
     os.execv(sys.executable, [sys.executable, "-I", "-B", "-c", _RUNNER, _PROGRAM])
 
 
-# What runs the program. A program that only defines `solution()` is asked for its value, as program prompts expect.
+# What runs the program. One that only defines `solution()` is asked for its value, as program prompts expect.
 _RUNNER = """
 import sys, traceback
 names = {"__name__": "__main__"}

@@ -25,7 +25,7 @@ class Scored:
 
 
 class Grader:
-    """Grades the responses to a benchmark; remembers verdicts, so that an answer is compared with a gold once."""
+    """Grades the responses to a benchmark; remembers verdicts, so that no pair is compared twice."""
 
     def __init__(self, entry: Benchmark, prompt_type: str, pool: GradingPool) -> None:
         self.entry = entry
@@ -34,7 +34,7 @@ class Grader:
         self._verdicts: dict[tuple[GradingPolicy, Pair], Verdict] = {}
 
     def policy(self, problem: Problem) -> GradingPolicy:
-        """The benchmark's policy, for this kind of answer. After `direct` the response is the answer itself."""
+        """The benchmark's policy, for this kind of answer. After `direct` the response is the answer."""
         policy = self.entry.policy
         if problem.kind is AnswerKind.CHOICE:
             policy = replace(policy, answer_kind="choice", last_number=False)

@@ -1,4 +1,4 @@
-"""Finds a benchmark's rows: a local file first, then the hub; what cannot be found is named with what to do."""
+"""Finds a benchmark's rows: a local file first, then the hub; says what to do where there is neither."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def local_names(data_dir: Path, split: str) -> list[str]:
 
 
 def local_file(entry: Benchmark, data_dir: Path, split: str) -> Path | None:
-    """`{set}/{split}`, `{set}_{split}`, and for the test split `{set}`; at the top of `data_dir` or in `other/`."""
+    """`{set}/{split}`, `{set}_{split}`, or `{set}` (the test split); in `data_dir` or its `other/`."""
     for folder in (data_dir, data_dir / "other"):
         for stem in (entry.name, *entry.files):
             names = [f"{stem}/{split}", f"{stem}_{split}"] + ([stem] if split == "test" else [])
@@ -77,16 +77,18 @@ def read_problems(entry: Benchmark, path: Path) -> list[Problem]:
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a .jsonl, .jsonl.gz or .json (a list) file. Lines end at "\\n" only: some rows hold U+2028."""
     opener = gzip.open if path.suffix == ".gz" else open
+    number = 0
     try:
         with opener(path, "rt", encoding="utf-8", newline="\n") as file:
             if path.suffix == ".json":
                 yield from json.load(file)
                 return
-            for number, line in enumerate(file, start=1):
+            for line in file:
+                number += 1
                 if line.strip():
                     yield json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:
-        where = f", line {number + 1}" if "number" in locals() else ""
+        where = f", line {number}" if number else ""
         raise UserError(f"cannot read {path}{where}: {error}. One JSON object a line is expected") from error
 
 

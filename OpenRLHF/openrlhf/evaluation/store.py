@@ -1,8 +1,8 @@
 """Where samples are kept, so that nothing that was generated is ever generated twice.
 
-While a set runs, every finished sample is appended to `{stem}.partial.jsonl`, whose first line holds the settings.
-When it is complete the problems are written to `{stem}.jsonl` (one line each, the reference's field names), the
-figures to `{stem}_{prompt}_metrics.json`, and the partial file goes.
+While a set runs, every finished sample is appended to `{stem}.partial.jsonl`, whose first line holds the
+settings. When it is complete the problems are written to `{stem}.jsonl` (one line each, the reference's field
+names), the figures to `{stem}_{prompt}_metrics.json`, and the partial file goes.
 """
 
 import json
@@ -56,8 +56,8 @@ class Paths:
 class Journal:
     """The samples of one set as they come in.
 
-    Opening it reads what an earlier run left; a last line that a crash cut off is dropped. Raises UserError where
-    that run had other settings, naming them.
+    Opening it reads what an earlier run left; a last line that a crash cut off is dropped. Raises UserError
+    where that run had other settings, naming them.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -104,7 +104,8 @@ def refuse_other_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], p
     if different:
         listed = "; ".join(f"{name} was {found.get(name)!r}, is now {wanted[name]!r}" for name in different)
         raise UserError(
-            f"{path} was made with other settings: {listed}. Use --overwrite to start anew or another --output_dir"
+            f"{path} was made with other settings: {listed}. Use --overwrite to start anew "
+            "or another --output_dir"
         )
 
 

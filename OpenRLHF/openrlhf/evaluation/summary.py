@@ -8,7 +8,8 @@ from openrlhf.evaluation.records import Graded
 
 
 def summarize(graded: Sequence[Graded], seconds: float, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `…_metrics.json` holds. Shares are between 0 and 1, except the reference's acc and type_acc (percent).
+    """What `…_metrics.json` holds. Shares are between 0 and 1, except the reference's acc and type_acc
+    (percent).
 
     Where a problem has several samples, acc is the mean over all of them (avg@k), not over the first ones.
     """
