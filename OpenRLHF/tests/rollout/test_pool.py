@@ -72,13 +72,18 @@ class StubbornEngine:
                 os._exit(1)
             yield [Completion(request.key, (1,), (0.0,), "stop", "x")]
 
+    def ready(self):
+        return True
+
     def sleep(self):
         raise RuntimeError("no bed")
 
 
 @pytest.fixture
 def stubborn(cluster):
-    pool = EnginePool([ray.remote(StubbornEngine).remote() for _ in range(2)], stall_limit_s=3)
+    engines = [ray.remote(StubbornEngine).remote() for _ in range(2)]
+    ray.get([engine.ready.remote() for engine in engines])
+    pool = EnginePool(engines, stall_limit_s=3)
     yield pool
     pool.shutdown()
 
