@@ -6,6 +6,7 @@ from pathlib import Path
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation.prompts import PROMPT_TYPES
 
+AUTO = "auto"
 _WITHOUT_EFFECT = {
     "save_outputs": "outputs are always saved",
     "use_safetensors": "safetensors are used wherever the model has them",
@@ -47,7 +48,12 @@ def _add_reference_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--top_p", type=float, default=1, help="nucleus sampling; 1 cuts nothing")
     group.add_argument("--max_tokens_per_call", type=int, default=2048, help="longest response, in tokens")
-    group.add_argument("--num_shots", type=int, default=0, help="worked examples before each question")
+    group.add_argument(
+        "--num_shots",
+        type=_shots,
+        default=0,
+        help="worked examples before each question; auto: as many as the reference's eval.sh gives each set",
+    )
     group.add_argument(
         "--pipeline_parallel_size", type=int, default=1, help="only 1; see --tensor_parallel_size"
     )
@@ -66,6 +72,15 @@ def _add_reference_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--adapt_few_shot", action="store_true", help="examples only before multiple-choice questions"
     )
+
+
+def _shots(text: str) -> int | str:
+    """A number from 0 on, or "auto"."""
+    if text == AUTO:
+        return AUTO
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 on nor {AUTO}")
+    return int(text)
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +149,10 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]
 def _refuse_impossible(args: argparse.Namespace) -> None:
     if args.prompt_type not in PROMPT_TYPES:
         raise UserError(f"unknown --prompt_type {args.prompt_type}; choose one of {', '.join(PROMPT_TYPES)}")
-    if args.n_sampling < 1 or args.max_tokens_per_call < 1 or args.num_shots < 0:
-        raise UserError("--n_sampling and --max_tokens_per_call must be at least 1, --num_shots at least 0")
+    if args.n_sampling < 1 or args.max_tokens_per_call < 1:
+        raise UserError("--n_sampling and --max_tokens_per_call must be at least 1")
+    if args.prompt_type == "none" and args.num_shots not in (0, AUTO):
+        raise UserError("--prompt_type none is the question and nothing else; leave --num_shots out")
     if args.n_sampling > 1 and args.temperature == 0:
         raise UserError(
             f"--n_sampling {args.n_sampling} at temperature 0 gives the same response "

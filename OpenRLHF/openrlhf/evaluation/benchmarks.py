@@ -37,7 +37,8 @@ class Benchmark:
 
     policy: how answers are compared; questions that ask for a letter are always compared as letters.
     files: further names under which its local file may lie, beside its own.
-    shots: which few-shot examples belong to it (`fewshot.EXAMPLES`).
+    shots: which few-shot examples belong to it (`few_shot_examples.EXAMPLES`).
+    auto_shots: how many of them the reference's `eval.sh` puts before a multiple-choice question of this set.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Benchmark:
     source: Reader = _SOURCE
     files: tuple[str, ...] = ()
     shots: str = "math"
+    auto_shots: int = 0
     rows: int | None = None
     note: str = ""
 
@@ -275,10 +277,18 @@ _ENTRIES = (
         kind=_choice,
         solution=f.optional("rationale"),
         shots="aqua",
+        auto_shots=5,
         rows=254,
     ),
     Benchmark(
-        "sat_math", f.sat_question, f.letters("Answer"), _UNSTATED, kind=_choice, shots="mmlu_stem", rows=32
+        "sat_math",
+        f.sat_question,
+        f.letters("Answer"),
+        _UNSTATED,
+        kind=_choice,
+        shots="mmlu_stem",
+        auto_shots=5,
+        rows=32,
     ),
     Benchmark(
         "mmlu_stem",
@@ -289,6 +299,7 @@ _ENTRIES = (
         kind=_choice,
         subject=f.optional("type", "subject"),
         shots="mmlu_stem",
+        auto_shots=5,
         rows=3018,
     ),
     Benchmark(
@@ -299,6 +310,7 @@ _ENTRIES = (
         Hub("weitianwen/cmath", split="validation"),
         level=f.prefixed("Grade ", "grade"),
         shots="gaokao",
+        auto_shots=5,
         policy=_WORDS,
         rows=600,
     ),
@@ -309,10 +321,18 @@ _ENTRIES = (
         _UNSTATED,
         kind=_choice_where_marked,
         shots="gaokao",
+        auto_shots=5,
         rows=101,
     ),
     Benchmark(
-        "gaokao2024_I", _QUESTION, _gaokao2024_gold, _UNSTATED, kind=_gaokao2024_kind, shots="gaokao", rows=14
+        "gaokao2024_I",
+        _QUESTION,
+        _gaokao2024_gold,
+        _UNSTATED,
+        kind=_gaokao2024_kind,
+        shots="gaokao",
+        auto_shots=5,
+        rows=14,
     ),
     Benchmark(
         "gaokao2024_II",
@@ -321,6 +341,7 @@ _ENTRIES = (
         _UNSTATED,
         kind=_gaokao2024_kind,
         shots="gaokao",
+        auto_shots=5,
         rows=14,
     ),
     Benchmark(
@@ -330,6 +351,7 @@ _ENTRIES = (
         _UNSTATED,
         kind=_choice_where_marked,
         shots="gaokao",
+        auto_shots=5,
         rows=91,
     ),
     Benchmark(
@@ -339,6 +361,7 @@ _ENTRIES = (
         "MIT (AGIEval)",
         source=_gaokao_source,
         shots="gaokao",
+        auto_shots=5,
         policy=_BLANKS,
         rows=118,
     ),
@@ -350,6 +373,7 @@ _ENTRIES = (
         kind=lambda row: AnswerKind.CHOICES if len(f.letters("label")(row)) > 1 else AnswerKind.CHOICE,
         source=_gaokao_source,
         shots="gaokao",
+        auto_shots=5,
         rows=351,
     ),
 )

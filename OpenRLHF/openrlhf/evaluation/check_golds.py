@@ -1,4 +1,7 @@
-"""Reads the gold of every row of every set at hand, and grades it against itself."""
+r"""Reads the gold of every row of every set at hand and grades it against itself.
+
+The gold is put into a box, as a model would, so that extraction is checked as well.
+"""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -48,15 +51,11 @@ def check(found: sources.Found, pool: GradingPool) -> Checked:
     grader = Grader(entry, "none", pool)
     exceptions = [(p.index, reason) for p in found.problems if (reason := _unreadable(p))]
     usable = [p for p in found.problems if not _unreadable(p)]
-    policies = [grader.policy(p) for p in usable]
-    for policy in set(policies):
-        rows = [p for p, own in zip(usable, policies, strict=True) if own == policy]
-        verdicts = pool.grade_batch([(p.gold, p.gold) for p in rows], policy)
-        exceptions += [
-            (p.index, f"{p.gold!r} against itself: {v.how}")
-            for p, v in zip(rows, verdicts, strict=True)
-            if not v.equal
-        ]
+    responses = [[rf"The answer is $\boxed{{{p.gold}}}$."] for p in usable]
+    for problem, (scored,) in zip(usable, grader.score(usable, responses), strict=True):
+        if not scored.right:
+            reason = f"{problem.gold!r} in a box was read as {scored.answer!r} and compared by {scored.how}"
+            exceptions.append((problem.index, reason))
     return Checked(found.name, len(found.problems), entry.rows, sorted(exceptions))
 
 

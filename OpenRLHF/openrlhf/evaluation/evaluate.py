@@ -53,7 +53,7 @@ def evaluate(args: Namespace) -> int:
     for task in tasks:
         if task not in waiting:
             print(f"{task.entry.name}: complete already ({task.paths.samples}); --overwrite starts anew")
-    _conclude(args)
+    _conclude(args, tasks)
     return 0
 
 
@@ -244,12 +244,14 @@ def _runs_code(prompt_type: str) -> bool:
     return prompt_type != CHAT and style(prompt_type).runs_code
 
 
-def _conclude(args: Namespace) -> None:
+def _conclude(args: Namespace, tasks: Sequence[Task]) -> None:
+    """Prints the figures of this run, and writes the report of everything in the output folder."""
     from openrlhf.evaluation.report import write_report
     from openrlhf.evaluation.results import load_results, print_table
 
     results = load_results([args.output_dir])
-    print_table(results)
+    files = {task.paths.samples for task in tasks}
+    print_table([result for result in results if result.samples_path in files])
     report = args.output_dir / "report.html"
     write_report(report, results)
     print(f"report: {report}")

@@ -15,13 +15,14 @@ from openrlhf.utils.seeding import derive_seed
 class FewShot:
     """The examples of one benchmark: the project's own first, then rows drawn from its training split.
 
+    shots: how many; "auto" for as many as the reference's `eval.sh` gives this set.
     multiple_choice_only: examples stand only before questions that ask for a letter (`--adapt_few_shot`).
     """
 
     def __init__(
         self,
         entry: Benchmark,
-        shots: int,
+        shots: int | str,
         *,
         prompt_type: str,
         data_dir: Path,
@@ -29,9 +30,12 @@ class FewShot:
         multiple_choice_only: bool = False,
     ) -> None:
         """Raises UserError where more are asked for than there are and no training split is at hand."""
-        self.multiple_choice_only = multiple_choice_only
         written = PROGRAMS if style(prompt_type).runs_code else EXAMPLES[entry.shots]
-        self.examples: tuple[Example, ...] = written[: max(shots, 0)]
+        self.multiple_choice_only = multiple_choice_only
+        if isinstance(shots, str):
+            self.multiple_choice_only = True
+            shots = 0 if prompt_type == "none" else min(entry.auto_shots, len(written))
+        self.examples: tuple[Example, ...] = written[:shots]
         if shots > len(written):
             self.examples += _drawn(entry, shots - len(written), len(written), data_dir, seed)
 

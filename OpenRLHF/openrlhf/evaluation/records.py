@@ -25,7 +25,7 @@ class Graded:
 
 
 def to_record(graded: Graded) -> dict[str, Any]:
-    """idx, question, gt_cot, gt, solution, code, pred, report, score: the reference's names; the rest is ours."""
+    """The names idx … solution, code, pred, report and score are the reference's; the rest is ours."""
     problem = graded.problem
     return {
         "idx": problem.index,

@@ -77,7 +77,7 @@ def _labels(runs: Sequence[tuple[Path, dict[str, Any], Path]]) -> list[str]:
             short[str(settings.get("model_name_or_path", folder))],
             str(settings.get("prompt_type", path.stem)),
         ]
-        if settings.get("num_shots"):
+        if isinstance(settings.get("num_shots"), int) and settings["num_shots"] > 0:
             parts.append(f"{settings['num_shots']}-shot")
         if settings.get("n_sampling", 1) > 1:
             parts.append(f"{settings['n_sampling']} samples at {settings.get('temperature')}")
