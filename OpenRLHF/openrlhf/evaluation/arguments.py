@@ -27,25 +27,19 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_reference_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("as in the Qwen2.5-Math harness")
     group.add_argument("--data_names", default="gsm8k,math", help="sets to run, separated by commas")
-    group.add_argument(
-        "--data_dir", default="./data", help="folder with {set}/{split}.jsonl or {set}.jsonl(.gz)"
-    )
+    group.add_argument("--data_dir", default="./data", help="folder with {set}/{split}.jsonl or {set}.jsonl(.gz)")
     group.add_argument("--model_name_or_path", help="model folder, or a name on the hub")
     group.add_argument("--output_dir", default="./output", help="results go to {output_dir}/{set}/")
     group.add_argument(
         "--prompt_type", default="tool-integrated", metavar="TYPE", help=f"one of {', '.join(PROMPT_TYPES)}"
     )
     group.add_argument("--split", default="test", help="which split of the data")
-    group.add_argument(
-        "--num_test_sample", type=int, default=-1, help="only the first N problems; -1 for all"
-    )
+    group.add_argument("--num_test_sample", type=int, default=-1, help="only the first N problems; -1 for all")
     group.add_argument("--seed", type=int, default=0, help="of sampling, shuffling and drawn examples")
     group.add_argument("--start", type=int, default=0, help="first problem, counted after --num_test_sample")
     group.add_argument("--end", type=int, default=-1, help="problem behind the last one; -1 for all")
     group.add_argument("--temperature", type=float, default=0, help="0 is greedy")
-    group.add_argument(
-        "--n_sampling", type=int, default=1, help="samples per problem; above 1 needs a temperature"
-    )
+    group.add_argument("--n_sampling", type=int, default=1, help="samples per problem; above 1 needs a temperature")
     group.add_argument("--top_p", type=float, default=1, help="nucleus sampling; 1 cuts nothing")
     group.add_argument("--max_tokens_per_call", type=int, default=2048, help="longest response, in tokens")
     group.add_argument(
@@ -54,24 +48,18 @@ def _add_reference_flags(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="worked examples before each question; auto: as many as the reference's eval.sh gives each set",
     )
-    group.add_argument(
-        "--pipeline_parallel_size", type=int, default=1, help="only 1; see --tensor_parallel_size"
-    )
+    group.add_argument("--pipeline_parallel_size", type=int, default=1, help="only 1; see --tensor_parallel_size")
     group.add_argument("--shuffle", action="store_true", help="shuffle the problems with --seed first")
     group.add_argument("--use_vllm", action="store_true", help="the same as --rollout_engine vllm")
     group.add_argument("--save_outputs", action="store_true", help="no effect: outputs are always saved")
     group.add_argument("--overwrite", action="store_true", help="drop stored samples and start anew")
-    group.add_argument(
-        "--use_safetensors", action="store_true", help="no effect: used wherever the model has them"
-    )
+    group.add_argument("--use_safetensors", action="store_true", help="no effect: used wherever the model has them")
     group.add_argument(
         "--apply_chat_template",
         action="store_true",
         help="put the tokenizer's chat template around a plain prompt",
     )
-    group.add_argument(
-        "--adapt_few_shot", action="store_true", help="examples only before multiple-choice questions"
-    )
+    group.add_argument("--adapt_few_shot", action="store_true", help="examples only before multiple-choice questions")
 
 
 def _shots(text: str) -> int | str:
@@ -85,17 +73,11 @@ def _shots(text: str) -> int | str:
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("generation and grading")
-    group.add_argument(
-        "--rollout_engine", choices=("auto", "vllm", "hf"), default="auto", help="what generates"
-    )
+    group.add_argument("--rollout_engine", choices=("auto", "vllm", "hf"), default="auto", help="what generates")
     group.add_argument("--tensor_parallel_size", type=int, default=1, help="GPUs for one copy of the model")
-    group.add_argument(
-        "--num_engines", type=int, default=None, help="copies of the model (default: one per GPU)"
-    )
+    group.add_argument("--num_engines", type=int, default=None, help="copies of the model (default: one per GPU)")
     group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    group.add_argument(
-        "--max_model_len", type=int, default=None, help="prompt and response together, in tokens"
-    )
+    group.add_argument("--max_model_len", type=int, default=None, help="prompt and response together, in tokens")
     group.add_argument(
         "--allow_code_execution",
         action="store_true",
@@ -108,13 +90,9 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
 def _add_other_modes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("without a model")
     group.add_argument("--show_prompts", action="store_true", help="print the first prompt of every set")
-    group.add_argument(
-        "--check_golds", action="store_true", help="read every gold and grade it against itself"
-    )
+    group.add_argument("--check_golds", action="store_true", help="read every gold and grade it against itself")
     group.add_argument("--regrade", action="store_true", help="grade what is stored under --output_dir again")
-    group.add_argument(
-        "--compare", nargs=2, metavar=("A", "B"), help="two output folders: what changed from A to B"
-    )
+    group.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two output folders: what changed from A to B")
     group.add_argument(
         "--report", nargs="+", metavar="PATH", help="write an HTML report: its file, then the output folders"
     )
@@ -123,9 +101,7 @@ def _add_other_modes(parser: argparse.ArgumentParser) -> None:
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """The flags, and remarks on those without effect. Raises UserError for what cannot work together."""
     args = build_parser().parse_args(argv)
-    remarks = [
-        f"--{name} has no effect here: {why}" for name, why in _WITHOUT_EFFECT.items() if getattr(args, name)
-    ]
+    remarks = [f"--{name} has no effect here: {why}" for name, why in _WITHOUT_EFFECT.items() if getattr(args, name)]
     args.data_dir = Path(args.data_dir)
     args.output_dir = Path(args.output_dir)
     args.names = list(dict.fromkeys(name.strip() for name in args.data_names.split(",") if name.strip()))
@@ -159,9 +135,7 @@ def _refuse_impossible(args: argparse.Namespace) -> None:
             f"{args.n_sampling} times; set --temperature (0.6 to 1.0 is usual) or leave --n_sampling at 1"
         )
     if args.temperature < 0 or not 0 < args.top_p <= 1:
-        raise UserError(
-            f"--temperature {args.temperature} --top_p {args.top_p}: at least 0, and above 0 up to 1"
-        )
+        raise UserError(f"--temperature {args.temperature} --top_p {args.top_p}: at least 0, and above 0 up to 1")
     if args.tensor_parallel_size < 1 or (args.num_engines is not None and args.num_engines < 1):
         raise UserError("--tensor_parallel_size and --num_engines must be at least 1")
     if not args.names:

@@ -394,6 +394,4 @@ def benchmark(name: str) -> Benchmark:
     question or problem; answer, expected_answer, final_answer, gold or the box of `solution`; level; subject
     or type; source.
     """
-    return BENCHMARKS.get(name) or Benchmark(
-        name, f.field("problem", "question"), _generic_gold, "the file's own"
-    )
+    return BENCHMARKS.get(name) or Benchmark(name, f.field("problem", "question"), _generic_gold, "the file's own")

@@ -29,8 +29,7 @@ def colour(series: int) -> str:
 
 def legend(names: Sequence[str]) -> str:
     items = "".join(
-        f'<span class="key"><i style="background:{colour(i)}"></i>{escape(name)}</span>'
-        for i, name in enumerate(names)
+        f'<span class="key"><i style="background:{colour(i)}"></i>{escape(name)}</span>' for i, name in enumerate(names)
     )
     return f'<p class="legend">{items}</p>'
 
@@ -48,8 +47,7 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], low: float = 0.0, high: fl
     for name, group in groups:
         middle = y + len(group) * (thick + gap) / 2
         parts.append(
-            f'<text x="{_LABEL_WIDTH - 10}" y="{middle + 4:.1f}" text-anchor="end">'
-            f"{escape(_short(name, 22))}</text>"
+            f'<text x="{_LABEL_WIDTH - 10}" y="{middle + 4:.1f}" text-anchor="end">{escape(_short(name, 22))}</text>'
         )
         for bar in group:
             parts.append(_bar(bar, x, y, thick, x(max(low, 0.0))))
@@ -75,9 +73,7 @@ def _bar(bar: Bar, x, y: float, thick: int, zero: float) -> str:
 
 def _axis(low: float, high: float, x, top: float, bottom: float) -> list[str]:
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / s <= 10)
-    ticks = [
-        round(i * step, 4) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    ]
+    ticks = [round(i * step, 4) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
     return [
         f'<path class="grid{" zero" if tick == 0 else ""}" d="M{x(tick):.1f} {top}V{bottom}"/>'
         f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">'
@@ -104,8 +100,7 @@ def lengths(series: Sequence[tuple[int, str, Sequence[int]]]) -> str:
         f'<text class="tick" x="{left - 6}" y="{top + 8}" text-anchor="end">{100 * tallest:.0f}%</text>',
         f'<text class="tick" x="{left - 6}" y="{height - bottom}" text-anchor="end">0</text>',
         f'<text class="tick" x="{left}" y="{height - bottom + 16}">0</text>',
-        f'<text class="tick" x="{width - 12}" y="{height - bottom + 16}" text-anchor="end">'
-        f"{size * bins} tokens</text>",
+        f'<text class="tick" x="{width - 12}" y="{height - bottom + 16}" text-anchor="end">{size * bins} tokens</text>',
     ]
     for i, name, histogram in shares:
         steps = "".join(f"L{point(b, share)}L{point(b + 1, share)}" for b, share in enumerate(histogram))

@@ -64,9 +64,7 @@ def _listed(results: Sequence[Result]) -> str:
 def compare_sets(name: str, before: Sequence[Graded], after: Sequence[Graded]) -> Comparison:
     """Pairs problems by their row and their question."""
     known = {(row.problem.index, row.problem.question): row for row in before}
-    pairs = [
-        (known[key], row) for row in after if (key := (row.problem.index, row.problem.question)) in known
-    ]
+    pairs = [(known[key], row) for row in after if (key := (row.problem.index, row.problem.question)) in known]
     if not pairs:
         raise UserError(f"{name}: the two runs have no problem in common")
     shares = [(_share(x), _share(y)) for x, y in pairs]
@@ -117,8 +115,4 @@ def run_compare(args: Namespace) -> int:
 
 def _rows(pairs: Sequence[tuple[Graded, Graded]], most: int = 20) -> str:
     rows = [str(x.problem.index) for x, _ in pairs]
-    return (
-        ", ".join(rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "")
-        if rows
-        else "none"
-    )
+    return ", ".join(rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "") if rows else "none"

@@ -84,9 +84,7 @@ def select(problems: Sequence[Problem], name: str, args: Namespace) -> list[Prob
     return chosen
 
 
-def prompts_of(
-    args: Namespace, entry: Benchmark, problems: Sequence[Problem], prompter: Prompter
-) -> list[str]:
+def prompts_of(args: Namespace, entry: Benchmark, problems: Sequence[Problem], prompter: Prompter) -> list[str]:
     shots = FewShot(
         entry,
         args.num_shots,
@@ -212,9 +210,7 @@ def finish(task: Task, journal: Journal, n: int, pool: Any, started: float) -> N
 
 
 def write(paths: Paths, graded: Sequence[Graded], figures: dict[str, Any]) -> None:
-    store.write_lines(
-        paths.samples, (to_record(row) for row in sorted(graded, key=lambda row: row.problem.index))
-    )
+    store.write_lines(paths.samples, (to_record(row) for row in sorted(graded, key=lambda row: row.problem.index)))
     store.write_json(paths.metrics, figures)
 
 
@@ -231,10 +227,7 @@ def _programs(args: Namespace) -> Any:
         )
         return None
     sandbox.require()
-    print(
-        "Python written by the model is run, confined: no network, no files of this machine, limited time "
-        "and memory"
-    )
+    print("Python written by the model is run, confined: no network, no files of this machine, limited time and memory")
     return sandbox.run_all
 
 

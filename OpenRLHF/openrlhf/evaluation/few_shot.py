@@ -55,8 +55,6 @@ def _drawn(entry: Benchmark, count: int, written: int, data_dir: Path, seed: int
         )
     worked = [p for p in sources.read_problems(entry, path) if p.solution and p.gold]
     if len(worked) < count:
-        raise UserError(
-            f"{path} has {len(worked)} rows with a solution; {count} are needed. Lower --num_shots"
-        )
+        raise UserError(f"{path} has {len(worked)} rows with a solution; {count} are needed. Lower --num_shots")
     chosen = random.Random(derive_seed(seed, "few-shot", entry.name)).sample(worked, count)
     return tuple((p.question, p.solution) for p in chosen)

@@ -168,13 +168,11 @@ AQUA: tuple[Example, ...] = (
 
 MMLU_STEM: tuple[Example, ...] = (
     (
-        "Which of these is the derivative of x^3 + 2x?\n"
-        "Answer Choices: (A) 3x^2 (B) 3x^2 + 2 (C) x^2 + 2 (D) 3x + 2",
+        "Which of these is the derivative of x^3 + 2x?\nAnswer Choices: (A) 3x^2 (B) 3x^2 + 2 (C) x^2 + 2 (D) 3x + 2",
         "Term by term, x^3 becomes 3x^2 and 2x becomes 2. The answer is (B).",
     ),
     (
-        "How many protons does a neutral atom with 17 electrons have?\n"
-        "Answer Choices: (A) 17 (B) 18 (C) 34 (D) 35",
+        "How many protons does a neutral atom with 17 electrons have?\nAnswer Choices: (A) 17 (B) 18 (C) 34 (D) 35",
         "A neutral atom has as many protons as electrons. The answer is (A).",
     ),
     (
@@ -204,8 +202,7 @@ GAOKAO: tuple[Example, ...] = (
         r"$(2 + i)(1 - i) = 2 - 2i + i - i^2 = 3 - i$，实部是 $3$，故选 C。答案是 $\boxed{C}$。",
     ),
     (
-        r"等差数列 $\{a_n\}$ 中 $a_1 = 2$，公差 $d = 3$，则 $a_{10} =$ ( )"
-        + "\nA. $29$ B. $30$ C. $32$ D. $27$",
+        r"等差数列 $\{a_n\}$ 中 $a_1 = 2$，公差 $d = 3$，则 $a_{10} =$ ( )" + "\nA. $29$ B. $30$ C. $32$ D. $27$",
         r"$a_{10} = 2 + 9 \times 3 = 29$，故选 A。答案是 $\boxed{A}$。",
     ),
     (

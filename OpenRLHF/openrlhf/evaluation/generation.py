@@ -52,9 +52,7 @@ class Generator:
     seed: int
     run_programs: RunPrograms | None = None
 
-    def fill(
-        self, name: str, problems: Sequence[Problem], prompts: Sequence[str], n: int, journal: Journal
-    ) -> None:
+    def fill(self, name: str, problems: Sequence[Problem], prompts: Sequence[str], n: int, journal: Journal) -> None:
         """Generates every sample of (problem, 0 … n-1) that `journal` does not hold."""
         missing = [
             _Growing((problem.index, s), prompt)
@@ -131,9 +129,7 @@ class Generator:
         return going_on
 
 
-def sampling_for(
-    prompt_type: str, tokenizer: Any, *, temperature: float, top_p: float, max_tokens: int
-) -> Sampling:
+def sampling_for(prompt_type: str, tokenizer: Any, *, temperature: float, top_p: float, max_tokens: int) -> Sampling:
     """Sampling with the prompt's stop strings.
 
     Engines end at the ids that tokenizer and generation config name. A stop string that is a single special

@@ -21,9 +21,7 @@ _HEADROOM = 1.25
 def require_model(name: str | None) -> str:
     """The folder or hub name, checked without loading anything. Raises UserError."""
     if not name:
-        raise UserError(
-            "--model_name_or_path is needed: a folder in Hugging Face format, or a name on the hub"
-        )
+        raise UserError("--model_name_or_path is needed: a folder in Hugging Face format, or a name on the hub")
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -138,21 +136,13 @@ def gpu_memory() -> list[int]:
         return []
     query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     result = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
-    sizes = (
-        [int(line) << 20 for line in result.stdout.split() if line.isdigit()]
-        if result.returncode == 0
-        else []
-    )
+    sizes = [int(line) << 20 for line in result.stdout.split() if line.isdigit()] if result.returncode == 0 else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return sizes
     chosen = [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
     # A device may be named by its number or by its UUID; of the latter only how many there are is used.
-    return (
-        [sizes[int(c)] if c.isdigit() and int(c) < len(sizes) else min(sizes) for c in chosen]
-        if sizes
-        else []
-    )
+    return [sizes[int(c)] if c.isdigit() and int(c) < len(sizes) else min(sizes) for c in chosen] if sizes else []
 
 
 def _gb(size: int) -> str:

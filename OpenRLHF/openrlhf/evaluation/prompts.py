@@ -98,9 +98,7 @@ STYLES: dict[str, PromptStyle] = {
         turns=True,
     ),
     "jiuzhang": PromptStyle("## Question\n", "\n\n## Solution\n", stops=_JIUZHANG_STOPS),
-    "jiuzhang_tora": PromptStyle(
-        "## Question\n", "\n\n## Code Solution\n", stops=_OUTPUT_STOPS, runs_code=True
-    ),
+    "jiuzhang_tora": PromptStyle("## Question\n", "\n\n## Code Solution\n", stops=_OUTPUT_STOPS, runs_code=True),
     "jiuzhang_nl": PromptStyle("## Question\n", "\n\n## Natural Language Solution\n", stops=_JIUZHANG_STOPS),
     "mmiqc": PromptStyle(
         'Please solve the following problem and put your answer at the end with "The answer is: ".\n\n',

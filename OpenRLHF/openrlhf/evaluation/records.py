@@ -65,9 +65,7 @@ def problem_of(record: Mapping[str, Any]) -> Problem:
             source=str(record.get("source", "")),
         )
     except (KeyError, ValueError) as error:
-        raise UserError(
-            f"a stored line lacks or misstates {error}; idx, question, gt and code are needed"
-        ) from error
+        raise UserError(f"a stored line lacks or misstates {error}; idx, question, gt and code are needed") from error
 
 
 def samples_of(record: Mapping[str, Any]) -> list[Sample]:
@@ -91,6 +89,4 @@ def graded_of(record: Mapping[str, Any]) -> Graded:
     boxed = record.get("boxed") or [False] * n
     right = [bool(score) for score in record.get("score") or [False] * n]
     scored = [Scored(p or None, r, h, b) for p, r, h, b in zip(predictions, right, hows, boxed, strict=True)]
-    return Graded(
-        problem_of(record), samples, scored, float(record.get("majority", right[0] if right else 0.0))
-    )
+    return Graded(problem_of(record), samples, scored, float(record.get("majority", right[0] if right else 0.0)))

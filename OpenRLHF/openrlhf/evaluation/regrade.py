@@ -21,9 +21,7 @@ def regrade(args: Namespace) -> int:
     names = None if args.all_names else args.names
     files = sample_files(args.output_dir, names)
     if not files:
-        raise UserError(
-            f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade"
-        )
+        raise UserError(f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade")
     responses, started = 0, time.process_time()
     with GradingPool(args.grading_workers, args.grading_timeout) as pool:
         for name, path in files:
@@ -46,9 +44,7 @@ def _regrade_file(name: str, path: Path, args: Namespace, pool: GradingPool) -> 
     prompt_type = settings.get("prompt_type") or _prompt_type_in(path)
     grader = Grader(benchmark(name), prompt_type, pool)
     scored = grader.score(problems, [[s.text for s in row] for row in samples])
-    graded = [
-        Graded(*row) for row in zip(problems, samples, scored, grader.majority(problems, scored), strict=True)
-    ]
+    graded = [Graded(*row) for row in zip(problems, samples, scored, grader.majority(problems, scored), strict=True)]
     figures = summarize(graded, time.perf_counter() - started, settings)
     # The time that a run took is that of its generation; grading it again does not change it.
     figures["time_use_in_second"] = old.get("time_use_in_second", figures["time_use_in_second"])

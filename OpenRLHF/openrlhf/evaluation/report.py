@@ -37,8 +37,7 @@ def write_report(path: Path, results: Sequence[Result]) -> None:
         _breakdowns(results),
     ]
     groups = [
-        _group(f"{r.run} · {r.name}", [_problem(row) for row in _sampled(r.problems)], r.problems)
-        for r in results
+        _group(f"{r.run} · {r.name}", [_problem(row) for row in _sampled(r.problems)], r.problems) for r in results
     ]
     note = (
         f"At most {MOST_PROBLEMS} problems of each run and set are kept here, evenly spread, and "
@@ -53,8 +52,7 @@ def write_comparison(path: Path, compared: Sequence[tuple[str, str, Comparison]]
     widest = max(max(abs(c.difference.low), abs(c.difference.high)) for _, _, c in compared)
     reach = min(1.0, max(0.05, round(widest + 0.05, 1)))
     drawn = [
-        (c.name, [charts.Bar(0, b, c.difference.mean, c.difference.low, c.difference.high)])
-        for _, b, c in compared
+        (c.name, [charts.Bar(0, b, c.difference.mean, c.difference.low, c.difference.high)]) for _, b, c in compared
     ]
     body = [
         f"<h1>{escape(before)} → {escape(after)}</h1>",
@@ -181,10 +179,7 @@ def _breakdowns(results: Sequence[Result]) -> str:
         for title, key in (("level", "by_level"), ("subject", "by_subject"), ("source", "by_source")):
             groups = r.figures.get(key) or {}
             if len(groups) > 1:
-                drawn = [
-                    (n, [charts.Bar(0, n, g["mean"], g["low"], g["high"])])
-                    for n, g in list(groups.items())[:30]
-                ]
+                drawn = [(n, [charts.Bar(0, n, g["mean"], g["low"], g["high"])]) for n, g in list(groups.items())[:30]]
                 tables.append(f"<h3>by {title}</h3>{charts.bars(drawn)}")
         if tables:
             summary = f"{escape(r.run)} · {escape(r.name)}: by level, subject and source"

@@ -62,8 +62,7 @@ def load_results(folders: Iterable[Path], names: Sequence[str] | None = None) ->
         raise UserError(f"no finished set under {', '.join(map(str, folders))}; run math_eval.py there first")
     labels = _labels([(folder, figures.get("settings", {}), path) for folder, _, path, figures in loaded])
     return [
-        Result(label, name, figures, samples)
-        for label, (_, name, samples, figures) in zip(labels, loaded, strict=True)
+        Result(label, name, figures, samples) for label, (_, name, samples, figures) in zip(labels, loaded, strict=True)
     ]
 
 

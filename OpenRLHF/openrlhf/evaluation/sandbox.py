@@ -68,9 +68,7 @@ def run_all(programs: Sequence[str]) -> list[str]:
 @functools.cache
 def require() -> None:
     """Raises UserError unless a program can be confined here; tried out once with a harmless one."""
-    advice = (
-        "Leave --allow_code_execution out, or use a prompt type that needs no programs (cot, qwen25-math-cot)"
-    )
+    advice = "Leave --allow_code_execution out, or use a prompt type that needs no programs (cot, qwen25-math-cot)"
     if sys.platform != "linux" or shutil.which("unshare") is None:
         raise UserError(f"programs can be confined on Linux with util-linux's unshare only. {advice}")
     trial = _run("print(6 * 7)", Limits())

@@ -46,8 +46,7 @@ class Grader:
         """One row per problem, one entry per response; `responses[i]` belong to `problems[i]`."""
         policies = [self.policy(problem) for problem in problems]
         answers = [
-            [self._extract(text, policy) for text in texts]
-            for texts, policy in zip(responses, policies, strict=True)
+            [self._extract(text, policy) for text in texts] for texts, policy in zip(responses, policies, strict=True)
         ]
         self._grade_new(
             (policy, (answer, gold))

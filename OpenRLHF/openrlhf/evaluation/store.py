@@ -104,8 +104,7 @@ def refuse_other_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], p
     if different:
         listed = "; ".join(f"{name} was {found.get(name)!r}, is now {wanted[name]!r}" for name in different)
         raise UserError(
-            f"{path} was made with other settings: {listed}. Use --overwrite to start anew "
-            "or another --output_dir"
+            f"{path} was made with other settings: {listed}. Use --overwrite to start anew or another --output_dir"
         )
 
 

@@ -46,9 +46,7 @@ def _shares(graded: Sequence[Graded]) -> dict[str, Any]:
     known = [s for s in samples if s.finish_reason != "unknown"]
     return {
         "length_mean": _mean(lengths),
-        "length": {f"p{p}": metrics.percentile(lengths, p / 100) for p in (10, 50, 90, 99)}
-        if lengths
-        else {},
+        "length": {f"p{p}": metrics.percentile(lengths, p / 100) for p in (10, 50, 90, 99)} if lengths else {},
         "truncated_share": _mean([s.finish_reason == "length" for s in known]),
         "prompt_too_long_share": _mean([s.finish_reason == "prompt_too_long" for s in known]),
         "no_answer_share": _mean([s.answer is None for s in scored]),

@@ -101,9 +101,7 @@ def _says_something(mine: str, gold: str) -> bool:
     letters = re.compile(r"[A-Za-z]+|[^\W\d_]+")
     runs = letters.findall(re.sub(r"\\[A-Za-z]+", " ", gold))
     wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold
-    return (wordy and compact(plain_words(mine)) == compact(plain_words(gold))) or compact(mine) == compact(
-        gold
-    )
+    return (wordy and compact(plain_words(mine)) == compact(plain_words(gold))) or compact(mine) == compact(gold)
 
 
 def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:

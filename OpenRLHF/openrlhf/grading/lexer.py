@@ -105,9 +105,7 @@ class _Lexer:
             self.spaced = False
         return self.found
 
-    def _add(
-        self, kind: str, text: str, end: int, value: Fraction | None = None, decimals: int | None = None
-    ) -> None:
+    def _add(self, kind: str, text: str, end: int, value: Fraction | None = None, decimals: int | None = None) -> None:
         self.found.append(Token(kind, text, self.spaced, value, decimals))
         self.position = end
 
@@ -274,9 +272,7 @@ class _Lexer:
             self._add("text", run, end)
         elif len(run) == 1 or (len(run) <= 3 and number_from_words(run) is None) or run.isupper():
             self._split_letters(run)
-        elif (prefix := next((f for f in _SHORT_FUNCTIONS if run.startswith(f)), None)) and len(run) == len(
-            prefix
-        ) + 1:
+        elif (prefix := next((f for f in _SHORT_FUNCTIONS if run.startswith(f)), None)) and len(run) == len(prefix) + 1:
             self._add("command", prefix, self.position + len(prefix))
         else:
             self._words(run, end)

@@ -217,12 +217,7 @@ class _Parser:
             following = self.peek(1)
             if token.kind in ("text", "word") and not (token.kind == "word" and token.text in ("or", "and")):
                 words.append(token.text)
-            elif (
-                token.text == "("
-                and following is not None
-                and following.kind == "text"
-                and self._bracketed_unit()
-            ):
+            elif token.text == "(" and following is not None and following.kind == "text" and self._bracketed_unit():
                 words.append("(")
             elif token.text == ")" and words and words.count("(") > words.count(")"):
                 words.append(")")
@@ -231,12 +226,7 @@ class _Parser:
                 self.at += 1
                 words.append(self.exponent_text())
                 continue
-            elif (
-                words
-                and token.text in ("/", "-", "cdot", "*")
-                and following is not None
-                and following.kind == "text"
-            ):
+            elif words and token.text in ("/", "-", "cdot", "*") and following is not None and following.kind == "text":
                 words.append(token.text if token.text != "cdot" else "*")
             elif words and token.text in ("/", "-") and following is not None and following.kind == "letter":
                 words.append(token.text)
@@ -611,9 +601,7 @@ class _Parser:
 
     def greek(self, name: str) -> ex.Node:
         """Any other command without arguments is a symbol of that name."""
-        node: ex.Node = ex.Symbol(
-            {"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta"}.get(name, name)
-        )
+        node: ex.Node = ex.Symbol({"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta"}.get(name, name))
         while self.text() == "_":
             node = self.subscripted(node)
         return node
@@ -733,9 +721,7 @@ _NOT_FACTORS = (
     | frozenset(_SET_OPERATORS)
     | _TIMES
     | _OVER
-    | names(
-        "pm mp not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow implies"
-    )
+    | names("pm mp not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow implies")
     | names("Rightarrow iff quad circ $ % pounds mid subset subseteq cr hline end")
 )
 
@@ -745,11 +731,7 @@ def _proper(fraction: ex.Node) -> Fraction | None:
     if not isinstance(fraction, ex.Product) or len(fraction.factors) != 2:
         return None
     over, under = fraction.factors
-    if (
-        not isinstance(under, ex.Power)
-        or not isinstance(over, ex.Number)
-        or not isinstance(under.base, ex.Number)
-    ):
+    if not isinstance(under, ex.Power) or not isinstance(over, ex.Number) or not isinstance(under.base, ex.Number):
         return None
     if over.decimals is not None or under.base.decimals is not None or not under.base.value:
         return None

@@ -42,9 +42,7 @@ class GradingPolicy:
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise UserError(
-                    f"a grading policy has {name}={getattr(self, name)!r}; expected {' or '.join(allowed)}"
-                )
+                raise UserError(f"a grading policy has {name}={getattr(self, name)!r}; expected {' or '.join(allowed)}")
         if not 0 <= self.tolerance < 1 or self.max_length < 1:
             raise UserError(
                 f"a grading policy has tolerance={self.tolerance} and max_length={self.max_length}; "

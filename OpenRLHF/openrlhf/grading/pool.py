@@ -46,9 +46,7 @@ class GradingPool:
         self.timeouts = 0
         self.deaths = 0
 
-    def submit(
-        self, prediction: str | None, gold: str, policy: GradingPolicy | None = None
-    ) -> "Future[Verdict]":
+    def submit(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> "Future[Verdict]":
         """Starts one comparison; the future always gives a verdict, unless the pool is closed before."""
         policy = policy or GradingPolicy()
         started = time.perf_counter()
@@ -109,9 +107,7 @@ class GradingPool:
         futures = [self.submit(prediction, gold, policy) for prediction, gold in pairs]
         return [future.result() for future in futures]
 
-    async def grade_async(
-        self, prediction: str | None, gold: str, policy: GradingPolicy | None = None
-    ) -> Verdict:
+    async def grade_async(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> Verdict:
         """One verdict, without blocking the event loop."""
         return await asyncio.wrap_future(self.submit(prediction, gold, policy))
 

@@ -31,9 +31,7 @@ class Quantities:
             values = [_radians(quantity.value)]
         if self.policy.units == "strict" and quantity.unit not in ("%", "circ"):
             return False
-        return any(
-            self.same_values(v, bare) if quantity is mine else self.same_values(bare, v) for v in values
-        )
+        return any(self.same_values(v, bare) if quantity is mine else self.same_values(bare, v) for v in values)
 
     def both(self, mine: ex.Quantity, gold: ex.Quantity) -> bool:
         if mine.unit == gold.unit:

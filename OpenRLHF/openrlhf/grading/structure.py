@@ -60,11 +60,7 @@ class Comparison:
         items = tuple(_value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
-        if (
-            isinstance(other, ex.Relation)
-            and other.operators == ("=",)
-            and isinstance(other.sides[1], ex.Tuple)
-        ):
+        if isinstance(other, ex.Relation) and other.operators == ("=",) and isinstance(other.sides[1], ex.Tuple):
             other = other.sides[1]
         if isinstance(other, ex.Tuple) and other.brackets in ("()", "<>") and one.joined != "or":
             return self.in_order(items, other.items) if one is mine else self.in_order(other.items, items)
@@ -124,9 +120,7 @@ class Comparison:
                 value = renamed(value, mine.sides[0].arguments, gold.sides[0].arguments)
             return any(self.rounded_or_same(gold, value, side) for side in gold_results)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
-            if any(
-                isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)
-            ):
+            if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
             mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
             return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
@@ -201,13 +195,9 @@ class Comparison:
         except NotRealSet:
             pass
         if isinstance(mine, ex.SetOperation) and isinstance(gold, ex.SetOperation):
-            return mine.operator == gold.operator and same_multiset(
-                _operands(mine), _operands(gold), self.same
-            )
+            return mine.operator == gold.operator and same_multiset(_operands(mine), _operands(gold), self.same)
         if isinstance(mine, ex.SetBuilder) and isinstance(gold, ex.SetBuilder):
-            return self.same(mine.element, gold.element) and same_multiset(
-                mine.conditions, gold.conditions, self.same
-            )
+            return self.same(mine.element, gold.element) and same_multiset(mine.conditions, gold.conditions, self.same)
         return False
 
     def residues(self, mine: ex.Node, gold: ex.Node) -> bool:

@@ -31,9 +31,7 @@ _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
 _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])")
-_SPACES = re.compile(
-    r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~"
-)
+_SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _BLANKS = re.compile(r"\s+")

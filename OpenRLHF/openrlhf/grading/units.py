@@ -129,12 +129,7 @@ def _power(pieces: list[str], index: int, pending: int) -> tuple[int, int]:
     """The power behind a unit (^2, squared), and where the next piece is."""
     if index + 1 < len(pieces) and pieces[index] == "^" and pieces[index + 1].isdigit():
         return min(int(pieces[index + 1][:3]), 9), index + 2
-    if (
-        index + 2 < len(pieces)
-        and pieces[index] == "^"
-        and pieces[index + 1] == "-"
-        and pieces[index + 2].isdigit()
-    ):
+    if index + 2 < len(pieces) and pieces[index] == "^" and pieces[index + 1] == "-" and pieces[index + 2].isdigit():
         return -min(int(pieces[index + 2][:3]), 9), index + 3
     if index < len(pieces) and pieces[index].lower() in ("squared", "cubed"):
         return _SQUARE[pieces[index].lower()], index + 1

@@ -40,9 +40,7 @@ _WORD_BREAK = re.compile(r"[\s-]+")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
 _HOUR = re.compile(r"(\d{1,2})\s*([ap])\.?\s?m\.?", re.IGNORECASE)
 
-_TEXT_COMMAND = re.compile(
-    r"\\(?:text|textrm|textbf|textit|textnormal|mathrm|mbox|hbox|operatorname)(?![A-Za-z])"
-)
+_TEXT_COMMAND = re.compile(r"\\(?:text|textrm|textbf|textit|textnormal|mathrm|mbox|hbox|operatorname)(?![A-Za-z])")
 _MARKUP = re.compile(r"[{}$*\"“”]|\\[ ,;!]")
 _FINAL_MARKS = re.compile(r"(?<=\w)[.!?](?=\s|$)|(?<=[^\W\d])[,;:](?=\s|$)|(?<=[a-z)])'s?(?=\s|$)")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b\s+(?=\w)")
@@ -67,11 +65,7 @@ def number_from_words(text: str) -> Fraction | None:
     words = [word for word in _WORD_BREAK.split(text.strip().lower()) if word != "and"]
     if not words or len(words) > 20:
         return None
-    part = (
-        _PARTS.get(words[-1])
-        or _PARTS.get(words[-1].removesuffix("s"))
-        or (2 if words[-1] == "halves" else None)
-    )
+    part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s")) or (2 if words[-1] == "halves" else None)
     if part is not None and len(words) > 1:
         count = Fraction(1) if words[:-1] in (["a"], ["an"], ["one"]) else _whole(words[:-1])
         return None if count is None else count / part

@@ -80,9 +80,7 @@ class WorkerPool:
         start_timeout: float = 300.0,
     ) -> None:
         if workers < 1 or timeout <= 0:
-            raise UserError(
-                f"a worker pool got workers={workers} and timeout={timeout}; both must be above zero"
-            )
+            raise UserError(f"a worker pool got workers={workers} and timeout={timeout}; both must be above zero")
         self._start_message = {
             "initializer": _spell(initializer),
             "arguments": dict(arguments or {}),
@@ -111,9 +109,7 @@ class WorkerPool:
         job = _Job(_encode({"payload": payload}), timeout or self._timeout)
         with self._lock:
             if self._closed or self._pid != os.getpid():
-                raise RuntimeError(
-                    "this worker pool is closed, or belongs to the process this one was forked from"
-                )
+                raise RuntimeError("this worker pool is closed, or belongs to the process this one was forked from")
             self._jobs.put(job)
             self._idle -= 1
             if self._idle < 0 and len(self._threads) < self._size:
