@@ -188,13 +188,7 @@ class HfEngine:
                 if name not in own:
                     raise ValueError("the engine's model has no such parameter")
                 if own[name].shape != tensor.shape:
-<<<<<<< HEAD
-                    raise ValueError(
-                        f"parameter {name}: got shape {tuple(tensor.shape)}, the engine has {tuple(own[name].shape)}"
-                    )
-=======
                     raise ValueError(f"the engine's has shape {list(own[name].shape)}")
->>>>>>> rollout
                 own[name].copy_(tensor)
 
     def finish_weight_update(self) -> None:
