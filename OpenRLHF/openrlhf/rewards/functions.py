@@ -71,9 +71,9 @@ def _function_in(path: str) -> Callable[..., Any]:
 
 
 def _built_in() -> Callable[..., Any]:
-    from openrlhf.grading.reward import reward_func
+    from openrlhf.grading.reward import correctness_reward
 
-    return reward_func
+    return correctness_reward
 
 
 class FunctionRewards:

@@ -86,7 +86,8 @@ class PolicyWorker:
 
     def sync_weights(self) -> dict[str, float]:
         """Collective: sends all weights in place and compares checksums; returns what was measured on rank 0."""
-        return self.sender.send()
+        report = self.sender.send()
+        return {"seconds": report.seconds, "mib": report.nbytes / 2**20, "compared": float(report.compared)}
 
     def save_checkpoint(self, parent: str, step: int, state: dict[str, Any]) -> None:
         save_learner(self.learner, parent, step, state, self.args.max_ckpt_num)
