@@ -92,7 +92,7 @@ def normalise_problem(text: str) -> str:
 
 
 def read_excluded(files: Sequence[Path]) -> frozenset[str]:
-    """The problems of benchmark files, normalised. UserError: a file is unreadable or has no problem field."""
+    """The normalised problems of benchmark files. UserError: a file is unreadable or has no problem field."""
     problems = set()
     for file in files:
         rows = read_file(file)
@@ -143,7 +143,7 @@ def _funnel(selection: Selection, min_level: int) -> list[str]:
     lines = [f"{left:,} rows of level {min_level} or above"]
     reasons = Counter(reason for _, reason in selection.answerless)
     excluded = selection.count(EXCLUDED)
-    for reason, number in [("in a benchmark to exclude", excluded), *sorted(reasons.items())]:
+    for reason, number in [("in a benchmark to exclude", excluded), *reasons.most_common()]:
         if number:
             left -= number
             lines.append(f"{left:,} after dropping {number:,}: {reason}")

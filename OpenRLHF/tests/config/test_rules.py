@@ -330,8 +330,10 @@ def test_flags_that_do_nothing_for_intro_say_so_when_given():
 
 
 def test_kl_flags_have_an_effect_once_a_kl_loss_is_asked_for():
-    kl = ["--init_kl_coef", "0.1", "--kl_estimator", "k3", "--ref_num_nodes", "1"]
-    assert ineffective(*kl, "--use_kl_loss") == {}
+    assert ineffective("--init_kl_coef", "0.1", "--kl_estimator", "k3", "--use_kl_loss") == {}
+    assert ineffective("--use_kl_loss", "--ref_num_nodes", "2") == {
+        "--ref_num_nodes": "the reference model shares the GPUs of the policy."
+    }
     assert set(ineffective("--use_kl_loss", "--init_kl_coef", "0", "--kl_estimator", "k3")) == {
         "--use_kl_loss",
         "--kl_estimator",
@@ -347,6 +349,13 @@ def test_sampling_flags_have_no_effect_in_the_exact_form():
 def test_intro_flags_have_no_effect_under_another_estimator():
     said = ineffective("--advantage_estimator", "rloo", "--intro_top_k", "5", "--gamma", "0.9")
     assert said == {"--intro_top_k": "--advantage_estimator is rloo, not intro."}
+
+
+def test_flags_that_are_only_accepted_say_so_in_sft_too():
+    parser = build_parser("train_sft")
+    argv = ["--pretrain", "m", "--dataset", "d", "--max_len", "99", "--aux_loss_coef", "0.1"]
+    said = ineffective_flags(parser.parse_args(argv), given_flags(parser, argv))
+    assert said == ["--aux_loss_coef has no effect: no balancing loss is added for mixtures of experts."]
 
 
 def test_sft_rules():

@@ -37,7 +37,7 @@ VLLM = (
 
 REWARDS = (
     Flag("remote_rm_url", str, None, "Reward: a .py file that defines reward_func, or URLs, separated by"
-         " commas."),
+         " commas, or math: the built-in grader, InTRO's default."),
     Flag("reward_clip_range", float, (-10, 10), "Rewards are clipped to this range.", nargs=2),
     switch("normalize_reward", "Divide rewards of a reward model by their running standard deviation."),
     Flag("reward_workers", integer, 2, "Processes that grade responses."),

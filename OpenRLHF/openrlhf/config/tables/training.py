@@ -25,7 +25,7 @@ OPTIMISATION = (
     Flag("lr_min_ratio", float, 0.1, "Learning rate at the end, as a share of the highest."),
     Flag("adam_betas", float, (0.9, 0.95), "Adam's two decay rates.", nargs=2),
     Flag("l2", float, 0.0, "Weight decay (AdamW)."),
-    Flag("max_norm", float, 1.0, "Gradients are scaled down to this global norm."),
+    Flag("max_norm", float, 1.0, "Gradients are scaled down to this global norm; 0: never."),
     Flag("aux_loss_coef", float, 0, "Weight of the router's balancing loss in mixture-of-experts models; 0:"
          " none."),
     Flag("seed", integer, 42, "Seed of everything random."),
