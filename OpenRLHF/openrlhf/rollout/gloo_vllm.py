@@ -12,6 +12,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 from vllm.model_executor.model_loader.reload import (
     finalize_layerwise_reload,
     initialize_layerwise_reload,
@@ -65,6 +66,8 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
+        if self.device.type == "cpu":
+            _repack_output_layers(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.receive_weights(self.parse_update_info(update_info))
@@ -81,3 +84,15 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         if self._receiver is not None:
             self._receiver.close()
             self._receiver = None
+
+
+def _repack_output_layers(model: torch.nn.Module) -> None:
+    """Gives output layers that share the embedding's weights a packed copy of the new ones.
+
+    No weights are loaded into a tied output layer, so vLLM 0.32's reload leaves it as it was. On a GPU that
+    is right, as it multiplies with the shared parameter itself; on the CPU it multiplies with a copy in a
+    kernel's format, which would stay that of the first weights for ever.
+    """
+    for module in model.modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)

@@ -12,7 +12,7 @@ from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError
 from openrlhf.rollout.pool import EnginePool
 from openrlhf.rollout.weight_sync import ModuleSource, WeightSender
-from rollout_models import forward_logprobs
+from rollout_models import forward_logprobs, save_tiny_qwen2
 from transformers import AutoModelForCausalLM
 
 REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i in range(6)]
@@ -22,6 +22,11 @@ def start(engine, model_path, **options):
     actor = ray.remote(EngineActor).options(**actor_options(gpus_per_worker=0))
     settings = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 8, "sync_backend": "gloo"}
     return actor.remote(model_path, engine, **{**settings, **options})
+
+
+def started(*engines):
+    ray.get([engine.ready.remote() for engine in engines])
+    return list(engines)
 
 
 def load(path):
@@ -39,7 +44,7 @@ def generate(engine, sampling):
 
 
 def assert_engine_has(engine, model):
-    """Its log-probabilities are those of a plain forward pass of `model`, and greedy tokens its most likely."""
+    """Log-probabilities are those of a plain forward pass of `model`, greedy tokens its most likely ones."""
     sampled = generate(engine, Sampling(temperature=0.8, max_new_tokens=20))
     greedy = generate(engine, Sampling(temperature=0.0, max_new_tokens=20))
     for request in REQUESTS:
@@ -53,26 +58,26 @@ def assert_engine_has(engine, model):
 
 
 @pytest.fixture(scope="module")
-def both_engines(cluster, model_path):
+def vllm_engine(cluster, model_path):
     pytest.importorskip("vllm")
-    engines = [start("vllm", model_path), start("hf", model_path)]
-    ray.get([engine.ready.remote() for engine in engines])
-    yield engines
-    for engine in engines:
-        ray.kill(engine)
+    (engine,) = started(start("vllm", model_path))
+    yield engine
+    ray.kill(engine)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hf_engine(cluster, model_path):
-    engine = start("hf", model_path)
-    ray.get(engine.ready.remote())
+    (engine,) = started(start("hf", model_path))
     yield engine
     ray.kill(engine)
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_both_engines_follow_the_trainer_through_several_updates(both_engines, model_path, other_path):
+def test_both_engines_follow_the_trainer_through_several_updates(
+    vllm_engine, hf_engine, model_path, other_path
+):
+    both_engines = [vllm_engine, hf_engine]
     trained = load(model_path)
     for engine in both_engines:
         assert_engine_has(engine, trained)
@@ -87,10 +92,25 @@ def test_both_engines_follow_the_trainer_through_several_updates(both_engines, m
         parameters = list(trained.parameters())
         assert report.parameters == len(parameters)
         assert report.nbytes == 4 * sum(parameter.numel() for parameter in parameters)
-        assert report.compared >= 12  # what vLLM on the CPU reads back: embedding, 2 x q, k, v biases, 5 norms
+        # What vLLM on the CPU can read back: the embedding, twice the q, k and v biases, five norms.
+        assert report.compared >= 12
         for engine in both_engines:
             assert_engine_has(engine, trained)
     link.shutdown()
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_follows_a_trainer_whose_output_layer_is_not_tied(cluster, tmp_path):
+    pytest.importorskip("vllm")
+    first, second = (save_tiny_qwen2(tmp_path / str(seed), seed, tied=False) for seed in (3, 4))
+    (engine,) = started(start("vllm", first))
+    trained = load(second)
+    link = sender([engine], ModuleSource(trained))
+    link.connect()
+    link.send()
+    assert_engine_has(engine, trained)
+    ray.kill(engine)
 
 
 class Lockstep:
@@ -130,7 +150,7 @@ def test_every_rank_takes_part_and_rank_0_alone_sends(hf_engine, other_path):
 def test_a_source_that_breaks_its_promise_is_named_and_leaves_no_rank_waiting(hf_engine, other_path):
     barrier = threading.Barrier(2, timeout=10)
     broken = Lockstep(load(other_path), barrier, broken_at="model.layers.1.input_layernorm.weight")
-    links = [sender([hf_engine], broken, rank=rank, timeout_s=4) for rank in (0, 1)]
+    links = [sender([hf_engine], broken, rank=rank) for rank in (0, 1)]
     for link in links:
         link.connect()
     reports = []
@@ -188,16 +208,16 @@ class Renamed(ModuleSource):
 def test_a_parameter_that_does_not_fit_is_named_at_once(hf_engine, other_path, change, said):
     link = sender([hf_engine], Renamed(load(other_path), "model.norm.weight", **change))
     link.connect()
-    started = time.monotonic()
+    begun = time.monotonic()
     with pytest.raises(WeightSyncError, match=f"(?s)engine 0 failed in update_weights.*{said}"):
         link.send()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_vllm_names_a_parameter_of_the_wrong_shape(both_engines, other_path):
-    link = sender(both_engines[:1], Renamed(load(other_path), "model.norm.weight", extra_rows=2))
+def test_vllm_names_a_parameter_of_the_wrong_shape(vllm_engine, other_path):
+    link = sender([vllm_engine], Renamed(load(other_path), "model.norm.weight", extra_rows=2))
     link.connect()
     with pytest.raises(WeightSyncError, match=r"(?s)engine 0 failed in update_weights.*norm.weight of shape \[66\]"):
         link.send()
@@ -205,16 +225,16 @@ def test_vllm_names_a_parameter_of_the_wrong_shape(both_engines, other_path):
 
 @pytest.mark.slow
 def test_an_engine_that_died_between_updates_is_named_in_time(cluster, model_path, other_path):
-    engines = [start("hf", model_path) for _ in range(2)]
+    engines = started(start("hf", model_path), start("hf", model_path))
     link = sender(engines, ModuleSource(load(other_path)), timeout_s=15)
     link.connect()
     link.send()
     ray.kill(engines[1])
-    started = time.monotonic()
-    with pytest.raises(WeightSyncError, match="engine 1 died in start_weight_update"):
+    begun = time.monotonic()
+    with pytest.raises(WeightSyncError, match="engine 1 died in"):
         link.send()
     ray.kill(engines[0])
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - begun < 15
 
 
 class Dying(ModuleSource):
@@ -232,15 +252,19 @@ class Dying(ModuleSource):
 
 @pytest.mark.slow
 def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(cluster, model_path, other_path):
-    engines = [start("hf", model_path) for _ in range(2)]
+    engines = started(start("hf", model_path), start("hf", model_path))
     source = Dying(load(other_path))
-    link = sender(engines, source, timeout_s=10, bucket_bytes=5_000)
+    link = sender(engines, source, timeout_s=20, bucket_bytes=5_000)
     link.connect()
     source.victim = engines[1]
-    started = time.monotonic()
+    begun = time.monotonic()
     with pytest.raises(WeightSyncError, match="engine 1"):
         link.send()
-    assert time.monotonic() - started < 10
+    # The other engine does not wait for the rest.
+    assert ray.get(engines[0].transfer_info.remote(), timeout=5)["workers"] == 1
+    assert time.monotonic() - begun < 10
+    with pytest.raises(WeightSyncError, match=r"closed after an error; connect\(\) again"):
+        link.send()
     ray.kill(engines[0])
 
 
@@ -262,10 +286,10 @@ def test_an_engine_that_does_not_connect_is_named_within_the_limit(cluster, othe
     engine = ray.remote(DeafEngine).remote()
     ray.get(engine.transfer_info.remote())
     link = sender([engine], ModuleSource(load(other_path)), timeout_s=4)
-    started = time.monotonic()
+    begun = time.monotonic()
     with pytest.raises(WeightSyncError, match="engine 0"):
         link.connect()
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - begun < 8
     ray.kill(engine)
 
 
