@@ -74,9 +74,7 @@ def hf_engine(cluster, model_path):
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_both_engines_follow_the_trainer_through_several_updates(
-    vllm_engine, hf_engine, model_path, other_path
-):
+def test_both_engines_follow_the_trainer_through_several_updates(vllm_engine, hf_engine, model_path, other_path):
     both_engines = [vllm_engine, hf_engine]
     trained = load(model_path)
     for engine in both_engines:
