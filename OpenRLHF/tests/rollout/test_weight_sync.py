@@ -222,8 +222,8 @@ def test_vllm_names_a_parameter_of_the_wrong_shape(vllm_engine, other_path):
 
 
 @pytest.mark.slow
-def test_an_engine_that_died_between_updates_is_named_in_time(cluster, model_path, other_path):
-    engines = started(start("hf", model_path), start("hf", model_path))
+def test_an_engine_that_died_between_updates_is_named_in_time(hf_engine, model_path, other_path):
+    engines = [hf_engine, *started(start("hf", model_path))]
     link = sender(engines, ModuleSource(load(other_path)), timeout_s=15)
     link.connect()
     link.send()
@@ -231,7 +231,6 @@ def test_an_engine_that_died_between_updates_is_named_in_time(cluster, model_pat
     begun = time.monotonic()
     with pytest.raises(WeightSyncError, match="engine 1 died in"):
         link.send()
-    ray.kill(engines[0])
     assert time.monotonic() - begun < 15
 
 
@@ -249,8 +248,8 @@ class Dying(ModuleSource):
 
 
 @pytest.mark.slow
-def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(cluster, model_path, other_path):
-    engines = started(start("hf", model_path), start("hf", model_path))
+def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(hf_engine, model_path, other_path):
+    engines = [hf_engine, *started(start("hf", model_path))]
     source = Dying(load(other_path))
     link = sender(engines, source, timeout_s=20, bucket_bytes=5_000)
     link.connect()
@@ -263,7 +262,24 @@ def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(cluste
     assert time.monotonic() - begun < 10
     with pytest.raises(WeightSyncError, match=r"closed after an error; connect\(\) again"):
         link.send()
-    ray.kill(engines[0])
+
+
+class ForgetfulActor(EngineActor):
+    """Receives everything and keeps nothing."""
+
+    def update_weights(self, update_info):
+        self._engine._receiver.receive(update_info, lambda weights: None)
+
+
+@pytest.mark.slow
+def test_weights_that_did_not_arrive_in_the_model_are_noticed(cluster, model_path, other_path):
+    actor = ray.remote(ForgetfulActor).options(**actor_options(gpus_per_worker=0))
+    (engine,) = started(actor.remote(model_path, "hf", dtype="float32", sync_backend="gloo"))
+    link = sender([engine], ModuleSource(load(other_path)))
+    link.connect()
+    with pytest.raises(WeightSyncError, match=r"engine 0 has other weights than were sent: model\.embed"):
+        link.send()
+    ray.kill(engine)
 
 
 class DeafEngine:
@@ -276,7 +292,7 @@ class DeafEngine:
         return [{}]
 
     def init_weight_transfer_engine(self, init_info):
-        time.sleep(60)
+        time.sleep(20)
 
 
 @pytest.mark.slow
