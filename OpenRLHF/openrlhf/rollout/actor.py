@@ -54,6 +54,12 @@ class EngineActor:
     def finish_weight_update(self) -> None:
         self._engine.finish_weight_update()
 
+    def transfer_info(self) -> dict[str, Any]:
+        """The engine's `transfer_info`, and "node": the Ray node that it runs on."""
+        import ray
+
+        return {**self._engine.transfer_info(), "node": ray.get_runtime_context().get_node_id()}
+
     def parameter_checksums(self) -> list[dict[Names, int]]:
         return self._engine.parameter_checksums()
 

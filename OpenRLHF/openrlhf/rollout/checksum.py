@@ -17,16 +17,17 @@ def bit_sum(tensor: torch.Tensor) -> int:
     return int(tensor.detach().contiguous().view(whole).sum(dtype=torch.int64))
 
 
-def engine_checksums(model: torch.nn.Module) -> dict[Names, int]:
-    """For each parameter whose elements are at hand, the checkpoint names that it consists of, and its sum.
+def engine_checksums(model: torch.nn.Module, dtype: torch.dtype) -> dict[Names, int]:
+    """For each parameter that can be compared, the checkpoint names that it consists of, and its sum.
 
-    vLLM on the CPU moves matrices into its kernels' own format; they are left out.
+    Left out are parameters of another type than `dtype`, which is that of what is sent, and those that vLLM
+    on the CPU has moved into its kernels' own format (all matrices but the embedding).
     """
     fused: Mapping[str, Sequence[str]] = getattr(model, "packed_modules_mapping", {})
     return {
         tuple(_checkpoint_names(name, fused)): bit_sum(parameter)
         for name, parameter in model.named_parameters()
-        if parameter.numel() > 0
+        if parameter.numel() > 0 and parameter.dtype == dtype
     }
 
 

@@ -178,30 +178,31 @@ class HfEngine:
     def update_weights(self, update_info: Mapping[str, Any]) -> None:
         self._receiver.receive(update_info, self._load)
 
-    def _load(self, weights: list[tuple[str, "torch.Tensor"]]) -> None:
-        """Copies into the parameters where they stand. A name that the model does not have is an error."""
+    def _load(self, weights: Sequence[tuple[str, "torch.Tensor"]]) -> None:
+        """Copies into the parameters where they stand."""
         import torch
 
         own = self._model.state_dict(keep_vars=True)
         with torch.no_grad():
             for name, tensor in weights:
                 if name not in own:
-                    raise ValueError(f"the engine's model has no parameter {name}")
+                    raise ValueError("the engine's model has no such parameter")
                 if own[name].shape != tensor.shape:
-                    raise ValueError(
-                        f"parameter {name}: got shape {tuple(tensor.shape)}, "
-                        f"the engine has {tuple(own[name].shape)}"
-                    )
+                    raise ValueError(f"the engine's has shape {list(own[name].shape)}")
                 own[name].copy_(tensor)
 
     def finish_weight_update(self) -> None:
         """Nothing to finish: weights are copied in place and no prefix is cached between calls."""
 
+    def transfer_info(self) -> dict[str, Any]:
+        """See `VllmEngine.transfer_info`."""
+        return {"workers": 1, "dtype": str(self._model.dtype).removeprefix("torch.")}
+
     def parameter_checksums(self) -> list[dict[tuple[str, ...], int]]:
         """Checksums of the weights in use, one rank; see `checksum.engine_checksums`."""
         from openrlhf.rollout.checksum import engine_checksums
 
-        return [engine_checksums(self._model)]
+        return [engine_checksums(self._model, self._model.dtype)]
 
 
 def _load_model(model_path: str, dtype: str) -> Any:

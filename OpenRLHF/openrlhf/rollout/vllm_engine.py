@@ -188,6 +188,9 @@ class VllmEngine:
     def init_weight_transfer_engine(self, init_info: Mapping[str, Any]) -> None:
         self._llm.init_weight_transfer_engine({"init_info": dict(init_info)})
 
+    def shutdown_weight_transfer_engine(self) -> None:
+        self._llm.shutdown_weight_transfer_engine()
+
     def start_weight_update(self) -> None:
         self._llm.start_weight_update()
 
@@ -198,6 +201,12 @@ class VllmEngine:
         """Puts the new weights in place and forgets cached prefixes, which belong to the old ones."""
         self._llm.finish_weight_update()
         self._llm.reset_prefix_cache()
+
+    def transfer_info(self) -> dict[str, Any]:
+        """What a sender must know: how many workers receive, and the type of the weights ("bfloat16")."""
+        settings = self._llm.llm_engine.vllm_config
+        dtype = str(settings.model_config.dtype).removeprefix("torch.")
+        return {"workers": settings.parallel_config.world_size, "dtype": dtype}
 
     def parameter_checksums(self) -> list[dict[tuple[str, ...], int]]:
         """Per tensor-parallel rank, checksums of the weights in use; see `checksum.engine_checksums`."""

@@ -8,7 +8,7 @@ END = "<|end|>"
 END_ID = 256  # behind the 256 bytes
 
 
-def save_tiny_qwen2(path, seed):
+def save_tiny_qwen2(path, seed, tied=True):
     """A Qwen2 of two layers whose distribution is far from flat, and a token per byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: index for index, symbol in enumerate([*alphabet, END])}
@@ -26,7 +26,7 @@ def save_tiny_qwen2(path, seed):
             num_attention_heads=2,
             num_key_value_heads=1,
             max_position_embeddings=256,
-            tie_word_embeddings=True,
+            tie_word_embeddings=tied,
             initializer_range=0.25,
             eos_token_id=vocabulary[END],
             pad_token_id=vocabulary[END],
