@@ -14,6 +14,9 @@ from openrlhf.grading.words import clock_time, number_from_words, plain_words, s
 _CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
+_RATIO_IN_WORDS = re.compile(r"(\d) to (?=\d)")
+_LONGEST_ALGEBRA = 400
+_SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _SETS_IN_WORDS = {
     "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
@@ -27,22 +30,29 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | N
     by_text = _compare_text(mine, theirs, policy)
     if by_text is not None:
         return by_text, "text"
-    try:
-        read = [_read(text, thousands=True) for text in (mine, theirs)]
-    except Unreadable:
-        if _ALGEBRA.search(mine) or _ALGEBRA.search(theirs):
-            return None, "symbolic"
-        return False, _why_unread(mine, theirs)
-    equal, how = _compare_read(read[0], read[1], policy)
-    if not equal and (_GROUPED.search(mine) or _GROUPED.search(theirs)):
-        try:
-            again = [_read(text, thousands=False) for text in (mine, theirs)]
-        except Unreadable:
-            return equal, how
-        # "100,200" may be two numbers, but only where the other side says that there are several.
-        if _several(read[0]) or _several(read[1]):
-            return _compare_read(again[0], again[1], policy)
+    first, second = _read(mine), _read(theirs)
+    if first is None or second is None:
+        return _unread(mine, theirs, first or second)
+    equal, how = _compare_read(first, second, policy)
+    # "100,200" may be two numbers, but only where the other side says that there are several.
+    if not equal and (_several(first) or _several(second)) and _GROUPED.search(mine + " " + theirs):
+        first, second = _read(mine, thousands=False), _read(theirs, thousands=False)
+        if first is not None and second is not None:
+            return _compare_read(first, second, policy)
     return equal, how
+
+
+def _unread(mine: str, gold: str, read: ex.Node | None) -> tuple[bool | None, str]:
+    """The verdict where one side, or both, cannot be parsed; `read` is the side that can."""
+    algebra = _ALGEBRA.search(mine) or _ALGEBRA.search(gold)
+    if (
+        algebra
+        and (read is None or isinstance(read, _SCALARS))
+        and max(len(mine), len(gold)) < _LONGEST_ALGEBRA
+    ):
+        return None, "symbolic"
+    wordy = any(len(plain_words(text).split()) > 1 for text in (mine, gold))
+    return False, "text" if wordy or isinstance(read, ex.Words) else "unreadable"
 
 
 def _compare_read(mine: ex.Node, gold: ex.Node, policy: GradingPolicy) -> tuple[bool, str]:
@@ -62,27 +72,27 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
         return "number"
     except (NotExact, TooComplex, Undefined):
         pass
-    simple = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
     if isinstance(mine, ex.Words) or isinstance(gold, ex.Words):
         return "text"
-    return "expression" if isinstance(mine, simple) and isinstance(gold, simple) else "structure"
+    return "expression" if isinstance(mine, _SCALARS) and isinstance(gold, _SCALARS) else "structure"
 
 
-def _read(text: str, thousands: bool) -> ex.Node:
+def _read(text: str, thousands: bool = True) -> ex.Node | None:
+    """The parsed answer, or None where it is not in the language."""
+    text = _RATIO_IN_WORDS.sub(r"\1:", text)
     words = plain_words(text)
     if words in _SETS_IN_WORDS:
         return ex.Constant(_SETS_IN_WORDS[words])
     if (value := number_from_words(words)) is not None:
         return ex.Number(value)
-    return parse(text, thousands)
+    try:
+        return parse(text, thousands)
+    except Unreadable:
+        return None
 
 
 def _several(node: ex.Node) -> bool:
     return isinstance(node, (ex.Listed, ex.SetOf, ex.Tuple))
-
-
-def _why_unread(mine: str, gold: str) -> str:
-    return "text" if any(len(plain_words(text).split()) > 1 for text in (mine, gold)) else "unreadable"
 
 
 def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:

@@ -41,8 +41,8 @@ def constant_value(node: ex.Node) -> Any:
     """An mpmath number (±infinity for infinity), or raises `Undefined` where variables are left."""
     if isinstance(node, ex.Constant) and node.name == "infinity":
         return mp.inf
-    if isinstance(node, ex.Product) and len(node.factors) == 2 and node.factors[0] == ex.MINUS_ONE:
-        return -constant_value(node.factors[1])
+    if isinstance(node, ex.Product) and node.factors == (ex.MINUS_ONE, ex.Constant("infinity")):
+        return mp.ninf
     if _symbols(node):
         raise Undefined
     with mp.workdps(_DIGITS):

@@ -38,7 +38,7 @@ FUNCTIONS = names(
     "arccosh arctanh asin acos atan asinh acosh atanh ln log lg exp sqrt cbrt abs floor ceil gcd lcm max min "
     "det arg Re Im sgn binom"
 )
-_PLAIN_COMMANDS = FUNCTIONS | names("pi infty theta alpha beta gamma lambda omega cup cap pm")
+_PLAIN_COMMANDS = FUNCTIONS | names("pi infty theta alpha beta gamma lambda omega cup cap pm mod")
 _PLAIN_ALIASES = {
     "inf": "infty", "infinity": "infty", "Infinity": "infty", "oo": "infty", "Pi": "pi", "PI": "pi",
     "union": "cup", "ceiling": "ceil",
@@ -57,8 +57,11 @@ _REPEATING = re.compile(r"\\(?:overline|bar|dot) ?(?:\{(\d+)\}|(\d))(?:(\d*)\\do
 _ELLIPSIS = re.compile(r" ?(?:\.\.\.|\\(?:ldots|dots|cdots)(?![A-Za-z]))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
+_LONG_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{4,}")
 _FOREIGN = re.compile(r"[^\W\d_]+")
-_BASED = re.compile(r"(?=[0-9A-Z]*[0-9])([0-9A-Z]+) ?_ ?(?:\{ ?(\d+) ?\}|(\d+))(?![0-9A-Za-z])")
+_BASED = re.compile(
+    r"(?=[0-9A-Z]*[0-9])([0-9A-Z]+)(?:\.([0-9A-Z]+))? ?_ ?(?:\{ ?(\d+) ?\}|(\d+))(?![0-9A-Za-z])"
+)
 _OPENING = frozenset("([")
 _CLOSING = frozenset(")]")
 _LONGEST_DECIMAL_EXPONENT = 10_000
@@ -81,6 +84,8 @@ class _Lexer:
         self.depth = 0
         self.spaced = False
         self.found: list[Token] = []
+        # In an answer with words, "of" and "is" are words; without, they are products of letters.
+        self.prose = any(run not in _PLAIN_COMMANDS and not run.isupper() for run in _LONG_RUN.findall(text))
 
     def run(self) -> list[Token]:
         text = self.text
@@ -117,7 +122,10 @@ class _Lexer:
         return following.isdigit() or rest.startswith(("\\overline", "\\bar", "\\dot"))
 
     def _mark(self, char: str) -> None:
-        if char in '"`#@?' or not char.isprintable():
+        if char == '"':
+            self.position += 1
+            return
+        if char in "`#@?" or not char.isprintable():
             raise Unreadable(f"the character {char!r}")
         if char in _OPENING:
             self.depth += 1
@@ -174,14 +182,10 @@ class _Lexer:
         match = _BASED.match(self.text, self.position)
         if match is None:
             return False
-        base = int(match.group(2) or match.group(3))
-        if not 2 <= base <= 36:
+        value = _in_base(match)
+        if value is None:
             return False
-        try:
-            value = int(match.group(1), base)
-        except ValueError:
-            return False
-        self._add("number", match.group(), match.end(), Fraction(value))
+        self._add("number", match.group(), match.end(), value)
         return True
 
     def _command(self) -> None:
@@ -190,7 +194,7 @@ class _Lexer:
             raise Unreadable("a lone backslash")
         name: str = match.group(1) or match.group(2)
         if name in _TEXT_COMMANDS:
-            self._text_group(match.end())
+            self._text_group(match.end(), upright=name in ("mathrm", "operatorname", "rm"))
         elif name in ("begin", "end"):
             close = closing_brace(self.text, match.end())
             if close is None:
@@ -204,7 +208,7 @@ class _Lexer:
         else:
             self._add("command", name, match.end())
 
-    def _text_group(self, start: int) -> None:
+    def _text_group(self, start: int, upright: bool) -> None:
         while start < len(self.text) and self.text[start] == " ":
             start += 1
         if start >= len(self.text) or self.text[start] != "{":
@@ -216,27 +220,27 @@ class _Lexer:
         content = self.text[start + 1 : close]
         following = self.text[close + 1 : close + 5].lstrip(" ")
         if following.startswith("_") and (based := _BASED.match(content + self.text[close + 1 :])):
-            consumed = based.end() - len(content)
-            try:
-                value = int(based.group(1), int(based.group(2) or based.group(3)))
-            except ValueError:
-                raise Unreadable("a numeral that does not fit its base") from None
-            self._add("number", based.group(), close + 1 + consumed, Fraction(value))
+            value = _in_base(based)
+            if value is None:
+                raise Unreadable("a numeral that does not fit its base")
+            self._add("number", based.group(), close + 1 + based.end() - len(content), value)
             return
-        self._text_content(content, close + 1)
+        self._text_content(content, close + 1, upright)
 
-    def _text_content(self, content: str, end: int) -> None:
+    def _text_content(self, content: str, end: int, upright: bool) -> None:
         runs = _LETTERS.findall(content)
         stripped = content.strip()
         if stripped.lower() in _CONNECTIVES:
             self._add("word", stripped.lower(), end)
-        elif stripped in FUNCTIONS:
-            self._add("command", stripped, end)
         elif self._after_value() and is_unit_word(stripped):
             self._add("text", stripped, end)
+        elif stripped in FUNCTIONS:
+            self._add("command", stripped, end)
         elif content.isascii() and all(len(run) == 1 or run.lower() in _CONNECTIVES for run in runs):
-            inner = _Lexer(content, self.thousands).run()
-            self.found.extend(inner)
+            self.found.extend(_Lexer(content, self.thousands).run())
+            self.position = end
+        elif upright and stripped.isascii() and stripped.isalpha() and len(stripped) <= 3:
+            self._split_letters(stripped)
             self.position = end
         elif stripped:
             self._words(stripped, end)
@@ -270,6 +274,8 @@ class _Lexer:
             self._add("command", name, end)
         elif run == "U" and self.found and self.found[-1].text in (")", "]", "\\}"):
             self._add("command", "cup", end)
+        elif self.prose and run.lower() in _SHORT_WORDS:
+            self._words(run, end)
         elif len(run) > 1 and self._after_value() and is_unit_word(run):
             self._add("text", run, end)
         elif len(run) == 1 or (len(run) <= 3 and number_from_words(run) is None) or run.isupper():
@@ -295,6 +301,7 @@ class _Lexer:
 
 
 # Functions that people write without a space before their argument: sinx, lnx.
+_SHORT_WORDS = names("of at is by to on if for the are not all in it as from with per a an no")
 _SHORT_FUNCTIONS = ("sin", "cos", "tan", "ln", "log")
 
 
@@ -305,3 +312,15 @@ def _cycle(decimals: str) -> str | None:
         if decimals.endswith(cycle * (3 if length == 1 else 2)):
             return cycle
     return None
+
+
+def _in_base(match: re.Match[str]) -> Fraction | None:
+    """The value of a numeral that `_BASED` matched; None where a digit or the base is impossible."""
+    base = int(match.group(3) or match.group(4))
+    decimals = match.group(2) or ""
+    if not 2 <= base <= 36:
+        return None
+    try:
+        return Fraction(int(match.group(1) + decimals, base), base ** len(decimals))
+    except ValueError:
+        return None

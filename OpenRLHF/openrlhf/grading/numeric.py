@@ -99,6 +99,11 @@ def evaluate(node: ex.Node, values: Values, real: bool, log_base: int = 0) -> An
     return _Evaluation(values, real, log_base).value(node)
 
 
+def is_unknown(function: str) -> bool:
+    """Whether a function's name says nothing about its values: f, P, but not sin."""
+    return function not in _FUNCTIONS
+
+
 def sample(name: str, round_: int) -> Fraction:
     """A number between 0.2 and 2.9 that depends on a symbol's name and on the round."""
     return Fraction(zlib.crc32(f"{name}/{round_}".encode()) % 27_000_011, 10_000_019) + Fraction(1, 5)

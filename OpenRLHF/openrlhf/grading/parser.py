@@ -1,9 +1,12 @@
 """Reads an answer into `expressions`: recursive descent over `lexer` tokens, with a bound on nesting."""
 
+import re
 from fractions import Fraction
+from itertools import permutations
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.lexer import FUNCTIONS, Token, Unreadable, names, tokens
+from openrlhf.grading.words import number_from_words
 
 _DEEPEST = 60
 _RELATIONS = {
@@ -25,12 +28,16 @@ _ACCENTS = names(
 )
 _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
+_TEMPERATURES = {"F": "fahrenheit", "C": "celsius"}
 _BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _BARS = frozenset(("|", "vert", "lvert", "rvert", "mid"))
 _MATRICES = names("matrix pmatrix bmatrix Bmatrix vmatrix array smallmatrix cases aligned")
 _UNREADABLE = names("overset underset stackrel color textcolor int iint oint sum prod lim")
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))
+# French intervals turn the bracket of an open end around: ]0, 1[.
+_OPEN_RIGHT = re.compile(r"([\[\]])([^\[\]()]+,[^\[\]()]+)\[")
+_OPEN_LEFT = re.compile(r"\]([^\[\]()]+,[^\[\]()]+)([\])])")
 
 
 def parse(text: str, thousands: bool = True) -> ex.Node:
@@ -38,6 +45,8 @@ def parse(text: str, thousands: bool = True) -> ex.Node:
 
     thousands: see `lexer.tokens`. Raises `Unreadable` where the text is not in the language.
     """
+    if "]" in text or "[" in text:
+        text = _OPEN_LEFT.sub(r"(\1\2", _OPEN_RIGHT.sub(r"\1\2)", text))
     return _Parser(tokens(text, thousands)).whole()
 
 
@@ -98,7 +107,10 @@ class _Parser:
         items: list[ex.Node] = []
         joined = ","
         while self.peek() is not None and self.text() not in closers:
-            items.append(self.relation())
+            item = self.relation()
+            if self.accept("over"):
+                item = ex.Product((item, ex.reciprocal(self.relation())))
+            items.append(item)
             separated = False
             while (word := self.separator()) is not None:
                 separated = True
@@ -359,7 +371,8 @@ class _Parser:
                 return False
             return token.text in ("(", "{", "[", "\\{") or (token.text == "|" and not self.bars)
         if token.kind == "command":
-            return token.text not in _NOT_FACTORS and not (token.text in _BARS and self.bars)
+            closes = token.text in _BARS and self.bars
+            return token.text.isalpha() and token.text not in _NOT_FACTORS and not closes
         return token.kind == "begin"
 
     def factor(self) -> ex.Node:
@@ -367,7 +380,7 @@ class _Parser:
         while True:
             text = self.text()
             if text == "^" and self.text(1) in ("circ", "{") and self.degrees():
-                return ex.Quantity(node, "circ")
+                return ex.Quantity(node, self.temperature())
             if text == "^":
                 self.at += 1
                 node = ex.Power(node, self.exponent())
@@ -386,7 +399,7 @@ class _Parser:
                 return ex.Quantity(node, "%")
             elif text == "circ":
                 self.at += 1
-                return ex.Quantity(node, "circ")
+                return ex.Quantity(node, self.temperature())
             else:
                 return node
 
@@ -399,6 +412,15 @@ class _Parser:
             self.at += 4
             return True
         return False
+
+    def temperature(self) -> str:
+        """The unit after a degree sign: an angle, unless F or C follows."""
+        token = self.peek()
+        scale = (
+            _TEMPERATURES.get(token.text) if token is not None and token.kind in ("letter", "text") else None
+        )
+        self.at += scale is not None
+        return scale or "circ"
 
     def exponent(self) -> ex.Node:
         if self.accept("'"):
@@ -538,7 +560,7 @@ class _Parser:
         self.bars -= 1
         if not self.accept(*closing):
             raise Unreadable("a bar that is not closed")
-        return ex.Call("abs", (node,))
+        return determinant(node) if isinstance(node, ex.Matrix) else ex.Call("abs", (node,))
 
     def subscripted(self, node: ex.Node) -> ex.Node:
         self.expect("_")
@@ -547,8 +569,9 @@ class _Parser:
             return ex.Symbol(f"{node.name}_{subscript}")
         if isinstance(node, ex.Constant) and node.name in ("e", "i"):
             return ex.Symbol(f"{node.name}_{subscript}")
-        if isinstance(node, ex.Number) and subscript.isdigit():
-            return _in_base(node, int(subscript))
+        base = number_from_words(subscript) or (int(subscript) if subscript.isdigit() else None)
+        if isinstance(node, ex.Number) and base is not None:
+            return _in_base(node, int(base))
         raise Unreadable("a subscript where none can be")
 
     def raw_argument(self) -> str:
@@ -662,7 +685,7 @@ class _Parser:
             raise Unreadable("a matrix that is cut off or ragged")
         self.take()
         grid = ex.Matrix(tuple(rows))
-        return ex.Call("det", (grid,)) if kind == "vmatrix" else grid
+        return determinant(grid) if kind == "vmatrix" else grid
 
     def matrix_row(self) -> ex.Tuple:
         cells = []
@@ -673,17 +696,11 @@ class _Parser:
             if self.accept("&"):
                 continue
             if self.accept("\\"):
-                self.skip_row_spacing()
                 while self.accept("hline"):
                     pass
             elif self.peek() is None or self.found[self.at].kind != "end":
                 raise Unreadable("a matrix with a row that does not end")
             return ex.Tuple(tuple(cells), "()")
-
-    def skip_row_spacing(self) -> None:
-        r"""The [4pt] of `\\[4pt]`."""
-        if self.text() == "[" and self.text(3) == "]" and (unit := self.peek(2)) and unit.kind == "text":
-            self.at += 4
 
     def function(self, name: str) -> ex.Node:
         r"""\sin x, \sin^2 x, \sin(x), \log_2 x, \max(a, b)."""
@@ -733,10 +750,8 @@ _NOT_FACTORS = (
     | frozenset(_SET_OPERATORS)
     | _TIMES
     | _OVER
-    | names(
-        "pm mp not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow implies"
-    )
-    | names("Rightarrow iff quad circ $ % pounds mid subset subseteq cr hline end")
+    | names("pm mp over not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow")
+    | names("implies Rightarrow iff quad circ $ % pounds mid subset subseteq cr hline end")
 )
 
 
@@ -772,3 +787,16 @@ def _in_base(node: ex.Number, base: int) -> ex.Number:
         return ex.Number(Fraction(int(str(node.value), base)))
     except ValueError:
         raise Unreadable("a numeral that does not fit its base") from None
+
+
+def determinant(grid: ex.Matrix) -> ex.Node:
+    """The determinant as an expression; up to four rows, since it has a term for each of their orders."""
+    size = len(grid.rows)
+    if size > 4 or any(len(row.items) != size for row in grid.rows):
+        raise Unreadable("a determinant that is not square or too large")
+    terms = []
+    for order in permutations(range(size)):
+        swaps = sum(order[i] > order[j] for i in range(size) for j in range(i + 1, size))
+        product = ex.Product(tuple(grid.rows[row].items[column] for row, column in enumerate(order)))
+        terms.append(ex.negated(product) if swaps % 2 else product)
+    return ex.Sum(tuple(terms))

@@ -61,8 +61,8 @@ class Verdict:
     """Whether a prediction equals a gold answer, and how that was found.
 
     how: "string", "number", "expression", "structure", "text" or "symbolic" for the comparison that decided;
-        "no_answer", "too_long", "too_complex", "unreadable", "timeout" or "worker_died" where nothing could
-        be compared (then `equal` is false, but not because the answers were seen to differ).
+        "no_answer", "too_long", "too_complex", "unreadable", "timeout", "error" or "worker_died" where
+        nothing could be compared (then `equal` is false, but not because the answers were seen to differ).
     seconds: wall time spent on the comparison itself, without waiting for a worker.
     """
 

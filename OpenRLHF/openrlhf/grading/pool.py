@@ -13,7 +13,7 @@ from typing import Any
 from openrlhf.grading import quick
 from openrlhf.grading.extract import extract_answer
 from openrlhf.grading.policy import GradingPolicy, Verdict
-from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerTimeout
+from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, WorkerTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,9 @@ class GradingPool:
                 self.timeouts += 1
             logger.warning("a comparison of two answers took over %g s and was killed", self.timeout)
             verdict.set_result(Verdict(False, "timeout", self.timeout))
+        elif isinstance(failure, WorkerError):
+            logger.error("a comparison of two answers failed, which is a mistake in the grader: %s", failure)
+            verdict.set_result(Verdict(False, "error", spent))
         elif isinstance(failure, WorkerFailure):
             with self._counting:
                 self.deaths += 1

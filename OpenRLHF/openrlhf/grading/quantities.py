@@ -35,6 +35,21 @@ class Quantities:
             self.same_values(v, bare) if quantity is mine else self.same_values(bare, v) for v in values
         )
 
+    def combined(self, node: ex.Node) -> ex.Node:
+        """A sum of quantities of one kind ("2 hours 30 minutes") as one quantity; anything else as it is."""
+        if not isinstance(node, ex.Sum) or not isinstance(node.terms[0], ex.Quantity):
+            return node
+        first = read_unit(node.terms[0].unit)
+        values: list[ex.Node] = []
+        for term in node.terms:
+            if not isinstance(term, ex.Quantity):
+                return node
+            unit = read_unit(term.unit)
+            if unit.dimensions != first.dimensions:
+                return node
+            values.append(ex.Product((term.value, ex.Number(unit.scale / first.scale))))
+        return ex.Quantity(ex.Sum(tuple(values)), node.terms[0].unit)
+
     def both(self, mine: ex.Quantity, gold: ex.Quantity) -> bool:
         if mine.unit == gold.unit:
             return self.same_values(mine.value, gold.value)

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.text import compact, tidy
+from openrlhf.grading.text import compact, has_substance, tidy
 
 _INTEGER = r"\d{1,3}(?:(?:,|\{,\}| )\d{3})+|\d+"
 _DECIMAL = re.compile(rf"([-+]?)({_INTEGER})?(?:\.(\d*))?")
@@ -18,11 +18,11 @@ def settle(prediction: str | None, gold: str, policy: GradingPolicy) -> tuple[bo
     if prediction is None or not prediction.strip() or not gold.strip():
         return False, "no_answer"
     if prediction.strip() == gold.strip():
-        return True, "string"
+        return (True, "string") if has_substance(gold) else (False, "no_answer")
     if max(len(prediction), len(gold)) > policy.max_length:
         return False, "too_long"
     mine, theirs = compact(tidy(prediction)), compact(tidy(gold))
-    if not mine or not theirs:
+    if not has_substance(mine) or not has_substance(theirs):
         return False, "no_answer"
     if mine == theirs:
         return True, "string"

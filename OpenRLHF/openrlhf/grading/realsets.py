@@ -32,13 +32,14 @@ EVERYTHING = (Interval(mp.ninf, False, mp.inf, False),)
 
 def same_real_set(first: ex.Node, second: ex.Node) -> bool:
     """Whether two expressions describe the same set. Raises `NotRealSet` where one describes none."""
-    mine, theirs = real_set(first), real_set(second)
-    if len(mine) != len(theirs):
-        return False
-    return all(
-        a.low_in == b.low_in and a.high_in == b.high_in and _equal(a.low, b.low) and _equal(a.high, b.high)
-        for a, b in zip(mine, theirs, strict=True)
-    )
+    with mp.workdps(60):
+        mine, theirs = real_set(first), real_set(second)
+        return len(mine) == len(theirs) and all(map(_same_interval, mine, theirs))
+
+
+def _same_interval(a: Interval, b: Interval) -> bool:
+    same_ends = a.low_in == b.low_in and a.high_in == b.high_in
+    return same_ends and _equal(a.low, b.low) and _equal(a.high, b.high)
 
 
 def real_set(node: ex.Node) -> tuple[Interval, ...]:
@@ -123,15 +124,15 @@ def _comparison(left: ex.Node, operator: str, right: ex.Node) -> tuple[Interval,
 def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
     """Where left - right is zero, and its slope; it has to be linear."""
     difference = ex.difference(left, right)
-    with mp.workdps(60):
-        try:
-            zero, one, other = (evaluate(difference, {name: mp.mpf(x)}, True) for x in (0, 1, mp.mpf("3.7")))
-        except (Undefined, TooComplex, ZeroDivisionError) as error:
-            raise NotRealSet from error
-        slope = one - zero
-        if slope == 0 or not _equal(other, zero + slope * mp.mpf("3.7")):
-            raise NotRealSet
-        return -zero / slope, slope
+    points = (mp.mpf(0), mp.mpf(1), mp.mpf("3.7"))
+    try:
+        zero, one, other = (evaluate(difference, {name: point}, True) for point in points)
+    except (Undefined, TooComplex, ZeroDivisionError) as error:
+        raise NotRealSet from error
+    slope = one - zero
+    if slope == 0 or not _equal(other, zero + slope * points[2]):
+        raise NotRealSet
+    return -zero / slope, slope
 
 
 def _number(node: ex.Node) -> Any:

@@ -24,9 +24,13 @@ def mapped(node: ex.Node, change: Callable[[ex.Node], ex.Node]) -> ex.Node:
 
 
 def lifted(node: ex.Node) -> ex.Node:
-    """A product with one quantity in it is a quantity: -(90°) is (-90)°."""
+    """A product with one quantity or matrix in it is one itself: -(90°) is (-90)°."""
     if isinstance(node, ex.Product):
         factors = [lifted(factor) for factor in node.factors]
+        matrices = [factor for factor in factors if isinstance(factor, ex.Matrix)]
+        if len(matrices) == 1:
+            scalars = tuple(factor for factor in factors if factor is not matrices[0])
+            return _scaled(matrices[0], scalars)
         quantities = [factor for factor in factors if isinstance(factor, ex.Quantity)]
         if len(quantities) == 1:
             values = tuple(f.value if isinstance(f, ex.Quantity) else f for f in factors)
@@ -34,6 +38,11 @@ def lifted(node: ex.Node) -> ex.Node:
     if isinstance(node, ex.Quantity) and isinstance(node.value, ex.Quantity):
         return ex.Quantity(node.value.value, f"{node.value.unit} {node.unit}")
     return node
+
+
+def _scaled(grid: ex.Matrix, scalars: tuple[ex.Node, ...]) -> ex.Matrix:
+    rows = (tuple(ex.Product((*scalars, item)) for item in row.items) for row in grid.rows)
+    return ex.Matrix(tuple(ex.Tuple(row, "()") for row in rows))
 
 
 def expanded(node: ex.Node, independent: bool) -> ex.Node:

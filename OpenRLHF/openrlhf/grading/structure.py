@@ -2,7 +2,7 @@
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.identity import proportional, same_multiset, same_value
-from openrlhf.grading.numeric import NotExact, exact
+from openrlhf.grading.numeric import NotExact, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities
 from openrlhf.grading.realsets import NotRealSet, same_real_set
@@ -22,7 +22,7 @@ class Comparison:
 
     def same(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether `mine`, the prediction, equals `gold`."""
-        mine, gold = lifted(mine), lifted(gold)
+        mine, gold = self.quantities.combined(lifted(mine)), self.quantities.combined(lifted(gold))
         if mine == gold:
             return True
         if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
@@ -194,7 +194,7 @@ class Comparison:
         if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
             return self.in_order(mine.rows, gold.rows)
         for one, other in ((mine, gold), (gold, mine)):
-            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not isinstance(other, _COLLECTIONS):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not isinstance(other, _REGIONS):
                 return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
         try:
             return same_real_set(mine, gold)
@@ -237,6 +237,7 @@ class Comparison:
 
 
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
 
 
@@ -265,7 +266,7 @@ def _is_label(node: ex.Node) -> bool:
     """What may stand left of "=" as the name of a value."""
     if isinstance(node, (ex.Symbol, ex.Words)):
         return True
-    if isinstance(node, ex.Call):
+    if isinstance(node, ex.Call) and is_unknown(node.name):
         return all(isinstance(part, (ex.Symbol, ex.Number)) for part in node.arguments)
     if isinstance(node, (ex.Tuple, ex.Product)):
         return all(isinstance(part, ex.Symbol) for part in node.children())
@@ -277,7 +278,7 @@ def _results(relation: ex.Relation) -> list[ex.Node]:
     first, last = relation.sides[0], relation.sides[-1]
     if _is_condition(relation) and relation.operators != ("in",):
         return []
-    if _is_label(first) and not _variables(first) & _variables(last):
+    if _is_label(first) and (isinstance(first, ex.Call) or not _variables(first) & _variables(last)):
         results = [last]
     elif isinstance(last, ex.Symbol) and not _variables(last) & _variables(first):
         return [first]

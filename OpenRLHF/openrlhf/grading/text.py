@@ -27,6 +27,8 @@ _ROOT_SIGN = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|\\pi|[A-Za-z])?")
 _ROOT_DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 
+_CIRCLED = re.compile("[①-⑳]")
+_MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
@@ -34,8 +36,13 @@ _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|lim
 _SPACES = re.compile(
     r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~"
 )
+_GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
+_ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
+_EMPTINESS = re.compile(
+    r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}$.,;:*]"
+)
 _BLANKS = re.compile(r"\s+")
 _BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
 
@@ -53,15 +60,23 @@ def tidy(answer: str) -> str:
         text = _BINOMIALS.sub(r"\\binom", text)
         text = _SIDES.sub("", text)
         text = _SIZES.sub(" ", text)
+        text = _GROUPED.sub("{,}", text)
         text = _NO_SPACE.sub("", text)
-        text = text.replace("\\\\", "\0")
+        text = _ROW_END.sub("\0", text)
         text = _SPACES.sub(" ", text)
         text = _DELIMITERS.sub(" ", text)
         text = text.replace("\0", "\\\\")
     elif "$" in text:
         text = text.replace("$", " ")
+    if "." in text:
+        text = _MODULE.sub("", text)
     text = _BLANKS.sub(" ", text).strip()
     return _strip_end(text)
+
+
+def has_substance(text: str) -> bool:
+    """Whether anything is left besides typesetting and punctuation."""
+    return bool(_EMPTINESS.sub("", text))
 
 
 def compact(tidied: str) -> str:
@@ -73,6 +88,7 @@ def _plain_symbols(text: str) -> str:
     text = text.replace("\0", "")
     text = _SUPERSCRIPT.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUBSCRIPT.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _CIRCLED.sub(lambda m: rf"\textcircled{{{ord(m.group()) - ord('①') + 1}}}", text)
     text = _VULGAR.sub(_vulgar_fraction, text)
     text = _ROOT_SIGN.sub(_root, text)
     text = _SYMBOL.sub(lambda m: _SYMBOLS[m.group()], text)
