@@ -384,8 +384,15 @@ BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
 REFERENCE_NAMES: tuple[str, ...] = tuple(name for name in BENCHMARKS if name not in ("math500", "aime25"))
 
 
+_GOLD_FIELDS = ("answer", "expected_answer", "final_answer", "gold")
+
+
 def _generic_gold(row: Row) -> str:
-    return f.optional("answer", "expected_answer", "final_answer", "gold")(row) or f.boxed("solution")(row)
+    """An answer field; where there is none, or it is empty, the box of the solution."""
+    gold = f.optional(*_GOLD_FIELDS)(row)
+    if gold or "solution" in row:
+        return gold or f.boxed("solution")(row)
+    return f.field(*_GOLD_FIELDS)(row)
 
 
 def benchmark(name: str) -> Benchmark:

@@ -1,5 +1,6 @@
 """Grades stored samples again, without a model."""
 
+import os
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -21,14 +22,21 @@ def regrade(args: Namespace) -> int:
     names = None if args.all_names else args.names
     files = sample_files(args.output_dir, names)
     if not files:
-        raise UserError(f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade")
-    responses, started = 0, time.process_time()
+        raise UserError(
+            f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade"
+        )
+    responses = 0
     with GradingPool(args.grading_workers, args.grading_timeout) as pool:
         for name, path in files:
             responses += _regrade_file(name, path, args, pool)
-    print(f"{responses} responses graded in {time.process_time() - started:.1f} s of this process's CPU time")
+    print(f"{responses} responses graded in {_cpu_seconds():.1f} s of CPU time, start and workers included")
     print_table(load_results([args.output_dir], names))
     return 0
+
+
+def _cpu_seconds() -> float:
+    """Of this process since its start, and of its workers that have ended."""
+    return sum(os.times()[:4])
 
 
 def _regrade_file(name: str, path: Path, args: Namespace, pool: GradingPool) -> int:
@@ -40,8 +48,8 @@ def _regrade_file(name: str, path: Path, args: Namespace, pool: GradingPool) -> 
     samples = [samples_of(record) for record in records]
     known = metrics_files(path)
     old = store.read_json(known[0]) if known else {}
-    settings: dict[str, Any] = old.get("settings", {})
-    prompt_type = settings.get("prompt_type") or _prompt_type_in(path)
+    settings: dict[str, Any] = old.get("settings") or {"prompt_type": _prompt_type_in(path)}
+    prompt_type = settings["prompt_type"]
     grader = Grader(benchmark(name), prompt_type, pool)
     scored = grader.score(problems, [[s.text for s in row] for row in samples])
     graded = [Graded(*row) for row in zip(problems, samples, scored, grader.majority(problems, scored), strict=True)]

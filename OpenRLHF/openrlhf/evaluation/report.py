@@ -169,7 +169,8 @@ def _figures_table(results: Sequence[Result]) -> str:
         passes = ", ".join(f"@{k} {value:.1%}" for k, value in r.figures.get("pass@k", {}).items())
         rows.append(f"<tr><td>{escape(r.run)} · {escape(r.name)}</td>{cells}<td>{passes}</td></tr>")
     head = f"<tr><th>run and set</th>{head}<th>pass@k</th></tr>"
-    return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+    table = f'<div class="scroll"><table class="dense">{head}{"".join(rows)}</table></div>'
+    return table if len(rows) <= 16 else f"<details><summary>{len(rows)} rows</summary>{table}</details>"
 
 
 def _breakdowns(results: Sequence[Result]) -> str:
@@ -249,6 +250,11 @@ def _problem_sides(x: Graded, y: Graded, before: str, after: str) -> dict:
     ordered = [side[i] for i in range(longest) for side in sides if i < len(side)]
     problem["samples"] = [{**sample, "side": name} for name, sample in ordered]
     problem["sides"] = True
+    shares = " → ".join(f"{sum(row.right)} of {len(row.right)}" for row in (x, y))
+    single = len(x.right) == len(y.right) == 1
+    won = sum(y.right) / len(y.right) > sum(x.right) / len(x.right)
+    words = ("wrong → right" if won else "right → wrong") if single else f"right: {shares}"
+    problem["change"] = ["right" if won else "wrong", words]
     return problem
 
 

@@ -78,10 +78,15 @@ class Journal:
         lines = content[:end].decode("utf-8").split("\n")[:-1]
         if not lines:
             return 0
-        refuse_other_settings(json.loads(lines[0])["settings"], settings, self.path)
-        for line in lines[1:]:
-            row = json.loads(line)
-            self.samples[row.pop("idx"), row.pop("sample")] = Sample(**row)
+        try:
+            found = json.loads(lines[0])["settings"]
+            for line in lines[1:]:
+                row = json.loads(line)
+                key = (row.pop("idx"), row.pop("sample"))
+                self.samples[key] = Sample(**row)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged ({error}); --overwrite starts the set anew") from error
+        refuse_other_settings(found, settings, self.path)
         return end
 
     def append(self, samples: Mapping[tuple[int, int], Sample]) -> None:
