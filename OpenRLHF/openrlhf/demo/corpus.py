@@ -1,9 +1,9 @@
 r"""The demo's texts: a warm-start corpus of mixed quality, training problems and held-out problems.
 
-The corpus is written by an author of two habits. Careful: a worked solution, nearly always right. Hasty: "Clearly
-\boxed{…}", mostly wrong by a near miss. Half of the examples carry the answer as a hint between problem and
-solution; there the solution is one of the same author's that reach this answer. A model that has read it writes
-like the author, mostly hastily, and knows from the hint which habit leads to answers: what InTRO can teach it.
+The corpus is written by an author of two habits. Careful: a worked solution, nearly always right. Hasty:
+"Clearly \boxed{…}", mostly wrong by a near miss. Half of the examples carry the answer as a hint between
+problem and solution; there the solution is one of the same author's that reach this answer. A model that has
+read it writes like the author, and knows from the hint which habit leads to answers: what InTRO can teach it.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -20,7 +20,7 @@ HINT = " ###Answer:{answer} ###Solution:"
 
 @dataclass(frozen=True)
 class Habits:
-    """Shares, each between 0 and 1: of careful solutions, of right answers of either habit, of hinted examples."""
+    """Shares between 0 and 1: of careful solutions, of right answers of either habit, of hinted examples."""
 
     careful: float = 0.45
     careful_right: float = 0.95
@@ -46,7 +46,7 @@ class Example:
 
 
 def problems(seed: int, count: int, exclude: frozenset[str] = frozenset()) -> list[Problem]:
-    """`count` problems, no text twice and none of `exclude`, families and levels in equal shares, shuffled."""
+    """`count` problems, no text twice, none of `exclude`, families and levels in equal shares, shuffled."""
     random = Random(seed)
     cells = [(family, level) for level in LEVELS for family in FAMILIES]
     seen = set(exclude)

@@ -20,7 +20,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of `path`, and of what was there, when the block ends well."""
+    """An empty folder to fill; it replaces `path`, and what was there, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
     temporary.mkdir()

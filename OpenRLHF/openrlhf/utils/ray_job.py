@@ -1,8 +1,8 @@
 """Runs a command as a Ray job: `python3 -m openrlhf.utils.ray_job --address URL COMMAND…`.
 
 `ray job submit` quotes arguments for another shell than the one that reads them, and turns every failure into
-status 1. Here the command arrives as it was given, its log is followed, and its own exit status is returned. The
-job runs in the folder of the caller. When this process gets SIGTERM or SIGINT, the job is stopped first.
+status 1. Here the command arrives as it was given, its log is followed, and its own exit status is returned.
+The job runs in the folder of the caller. When this process gets SIGTERM or SIGINT, the job is stopped first.
 """
 
 import argparse
@@ -39,7 +39,7 @@ async def _follow(client: JobSubmissionClient, job: str) -> None:
 
 
 def run(address: str, command: list[str]) -> int:
-    """Submits, follows and waits; the command's exit status, 128 + n after signal n, 1 where Ray lost the job."""
+    """Submits, follows and waits; its exit status, 128 + n after signal n, 1 where Ray lost it."""
     client = JobSubmissionClient(address)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
