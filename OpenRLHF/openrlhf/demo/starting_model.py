@@ -13,8 +13,8 @@ INITIALIZER_RANGE = 0.055
 def save_tokenizer(texts: Iterable[str], folder: Path, max_length: int) -> None:
     """Trains a byte-level BPE on `texts` and saves it: any text can be encoded, digits are always single.
 
-    Texts are cut into words as Qwen2's tokenizer does it: `AutoTokenizer` takes that class for every Qwen2 model
-    and would replace other rules with its own.
+    Texts are cut into words as Qwen2's tokenizer does it: `AutoTokenizer` takes that class for every Qwen2
+    model and would replace other rules with its own.
     """
     from transformers import Qwen2Tokenizer
 
