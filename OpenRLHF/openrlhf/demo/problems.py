@@ -1,7 +1,7 @@
 r"""Six families of arithmetic problems in the form of Hendrycks MATH, with worked steps.
 
-Every problem has a level from 1 to 5 (by the size of its numbers), one of MATH's subjects, steps that are facts
-about small numbers, and one answer: an integer or a fraction `\frac{a}{b}`.
+Every problem has a level from 1 to 5 (by the size of its numbers), one of MATH's subjects, steps that are
+facts about small numbers, and one answer: an integer or a fraction `\frac{a}{b}`.
 """
 
 from collections.abc import Callable
