@@ -1,0 +1,86 @@
+"""Runs a command as a Ray job: `python3 -m openrlhf.utils.ray_job --address URL COMMAND…`.
+
+`ray job submit` quotes arguments for another shell than the one that reads them, and turns every failure into
+status 1. Here the command arrives as it was given, its log is followed, and its own exit status is returned.
+The job runs in the folder of the caller. When this process gets SIGTERM or SIGINT, the job is stopped first.
+"""
+
+import argparse
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import time
+
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+STOP_SECONDS = 30.0
+LOST = 1
+
+
+class Interrupted(Exception):
+    """Raised in the main thread by the signal that asks for an end; its number is the argument."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
+def entrypoint(command: list[str], folder: str) -> str:
+    """The command line, quoted for the shell that Ray runs it with."""
+    return f"cd {shlex.quote(folder)} && exec {shlex.join(command)}"
+
+
+async def _follow(client: JobSubmissionClient, job: str) -> None:
+    async for text in client.tail_job_logs(job):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def run(address: str, command: list[str]) -> int:
+    """Submits, follows and waits; its exit status, 128 + n after signal n, 1 where Ray lost it."""
+    client = JobSubmissionClient(address)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    job = client.submit_job(entrypoint=entrypoint(command, os.getcwd()))
+    try:
+        asyncio.run(_follow(client, job))
+        return _exit_status(client, job)
+    except Interrupted as interruption:
+        _stop(client, job)
+        return 128 + int(interruption.args[0])
+
+
+def _exit_status(client: JobSubmissionClient, job: str) -> int:
+    while not client.get_job_status(job).is_terminal():
+        time.sleep(0.5)
+    details = client.get_job_info(job)
+    if details.status == JobStatus.SUCCEEDED:
+        return 0
+    if not details.driver_exit_code:
+        print(f"job {job} {details.status}: {details.message}", file=sys.stderr)
+    return details.driver_exit_code or LOST
+
+
+def _stop(client: JobSubmissionClient, job: str) -> None:
+    """Asks Ray to stop the job and waits until it has; further signals are ignored meanwhile."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    print(f"stopping job {job}", file=sys.stderr)
+    client.stop_job(job)
+    deadline = time.monotonic() + STOP_SECONDS
+    while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True, help="of the dashboard, or what RAY_ADDRESS accepts")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    args = parser.parse_args()
+    return run(args.address, args.command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
