@@ -22,9 +22,7 @@ def regrade(args: Namespace) -> int:
     names = None if args.all_names else args.names
     files = sample_files(args.output_dir, names)
     if not files:
-        raise UserError(
-            f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade"
-        )
+        raise UserError(f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade")
     responses = 0
     with GradingPool(args.grading_workers, args.grading_timeout) as pool:
         for name, path in files:

@@ -45,11 +45,7 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | N
 def _unread(mine: str, gold: str, read: ex.Node | None) -> tuple[bool | None, str]:
     """The verdict where one side, or both, cannot be parsed; `read` is the side that can."""
     algebra = _ALGEBRA.search(mine) or _ALGEBRA.search(gold)
-    if (
-        algebra
-        and (read is None or isinstance(read, _SCALARS))
-        and max(len(mine), len(gold)) < _LONGEST_ALGEBRA
-    ):
+    if algebra and (read is None or isinstance(read, _SCALARS)) and max(len(mine), len(gold)) < _LONGEST_ALGEBRA:
         return None, "symbolic"
     wordy = any(len(plain_words(text).split()) > 1 for text in (mine, gold))
     return False, "text" if wordy or isinstance(read, ex.Words) else "unreadable"

@@ -59,9 +59,7 @@ _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
 _LONG_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{4,}")
 _FOREIGN = re.compile(r"[^\W\d_]+")
-_BASED = re.compile(
-    r"(?=[0-9A-Z]*[0-9])([0-9A-Z]+)(?:\.([0-9A-Z]+))? ?_ ?(?:\{ ?(\d+) ?\}|(\d+))(?![0-9A-Za-z])"
-)
+_BASED = re.compile(r"(?=[0-9A-Z]*[0-9])([0-9A-Z]+)(?:\.([0-9A-Z]+))? ?_ ?(?:\{ ?(\d+) ?\}|(\d+))(?![0-9A-Za-z])")
 _OPENING = frozenset("([")
 _CLOSING = frozenset(")]")
 _LONGEST_DECIMAL_EXPONENT = 10_000

@@ -406,9 +406,7 @@ class _Parser:
     def temperature(self) -> str:
         """The unit after a degree sign: an angle, unless F or C follows."""
         token = self.peek()
-        scale = (
-            _TEMPERATURES.get(token.text) if token is not None and token.kind in ("letter", "text") else None
-        )
+        scale = _TEMPERATURES.get(token.text) if token is not None and token.kind in ("letter", "text") else None
         self.at += scale is not None
         return scale or "circ"
 

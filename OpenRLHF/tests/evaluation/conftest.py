@@ -44,9 +44,7 @@ class Toy:
         engine = ScriptedEngine(script, dies_after)
         self.monkeypatch.setattr("openrlhf.rollout.pool.open_pool", lambda *args, **kwargs: engine)
         self.monkeypatch.setattr("openrlhf.rollout.model_files.load_config", lambda name: None)
-        self.monkeypatch.setattr(
-            "openrlhf.rollout.model_files.context_length", lambda config, wanted: wanted or 4096
-        )
+        self.monkeypatch.setattr("openrlhf.rollout.model_files.context_length", lambda config, wanted: wanted or 4096)
         self.monkeypatch.setattr(evaluate, "load_tokenizer", lambda name: CharacterTokenizer())
         status = main(
             [

@@ -131,9 +131,7 @@ def test_every_benchmark_of_the_table_has_a_row_above():
 
 
 def test_levels_and_subjects_are_read():
-    problem = benchmark("math500").problem(
-        0, {"problem": "Q", "answer": "1", "level": 3, "subject": "Algebra"}
-    )
+    problem = benchmark("math500").problem(0, {"problem": "Q", "answer": "1", "level": 3, "subject": "Algebra"})
     assert (problem.level, problem.subject) == ("Level 3", "Algebra")
     assert benchmark("cmath").problem(0, {"question": "Q", "answer": "1", "grade": 6}).level == "Grade 6"
 

@@ -103,11 +103,7 @@ class TemplatingTokenizer:
 
     def apply_chat_template(self, turns, tokenize, add_generation_prompt):
         assert not tokenize
-        return (
-            "<s>"
-            + "".join(f"[{t['role']}]{t['content']}" for t in turns)
-            + "[assistant]" * add_generation_prompt
-        )
+        return "<s>" + "".join(f"[{t['role']}]{t['content']}" for t in turns) + "[assistant]" * add_generation_prompt
 
     def __call__(self, text, add_special_tokens=True):
         return {"input_ids": [1] * add_special_tokens + [ord(c) for c in text]}

@@ -92,9 +92,7 @@ def test_every_sample_has_a_seed_of_its_own_that_depends_on_nothing_else(toy):
     seeds = {request.key: request.seed for request in engine.requests}
     assert len(set(seeds.values())) == 16
     _, fewer = toy.run(four_samples, "--n_sampling", "4", "--temperature", "1", "--start", "2")
-    assert {request.key: request.seed for request in fewer.requests} == {
-        k: seeds[k] for k in seeds if k[0] >= 2
-    }
+    assert {request.key: request.seed for request in fewer.requests} == {k: seeds[k] for k in seeds if k[0] >= 2}
     _, other = toy.run(four_samples, "--n_sampling", "4", "--temperature", "1", "--seed", "1")
     assert not set(seeds.values()) & {request.seed for request in other.requests}
 
@@ -211,8 +209,7 @@ def test_regrading_equals_grading_and_needs_no_model(toy):
     graded, graded_lines = figures(toy, SAMPLED), lines(toy, SAMPLED)
     path = toy.output / "toy" / f"{SAMPLED}.jsonl"
     spoilt = [
-        {**line, "score": [not s for s in line["score"]], "pred": ["?"] * 4, "majority": 1}
-        for line in graded_lines
+        {**line, "score": [not s for s in line["score"]], "pred": ["?"] * 4, "majority": 1} for line in graded_lines
     ]
     write_rows(path, spoilt)
     assert main(["--regrade", "--output_dir", str(toy.output), "--grading_workers", "1"]) == 0
@@ -272,25 +269,17 @@ def test_with_permission_programs_run_and_their_output_goes_back_to_the_model(to
         return "I compute.\n```python\nprint(1 + 1)\n```\n"
 
     status, engine = toy.run(script, "--allow_code_execution", prompt_type="tool-integrated")
-    line = json.loads(
-        (toy.output / "toy" / "test_tool-integrated_-1_seed0_t0_s0_e-1.jsonl").read_text().split("\n")[0]
-    )
+    line = json.loads((toy.output / "toy" / "test_tool-integrated_-1_seed0_t0_s0_e-1.jsonl").read_text().split("\n")[0])
     assert status == 0
     assert ran == ["print(1 + 1)"] * 4
     assert len(engine.requests) == 8
-    assert line["code"] == [
-        "I compute.\n```python\nprint(1 + 1)\n```\n```output\n2\n```\nThe output says \\boxed{2}."
-    ]
+    assert line["code"] == ["I compute.\n```python\nprint(1 + 1)\n```\n```output\n2\n```\nThe output says \\boxed{2}."]
     assert (line["pred"], line["score"], line["report"]) == (["2"], [True], ["2\n"])
 
 
 def test_a_programs_output_is_the_answer_of_pal(toy, monkeypatch):
     monkeypatch.setattr("openrlhf.evaluation.sandbox.require", lambda: None)
-    monkeypatch.setattr(
-        "openrlhf.evaluation.sandbox.run_all", lambda programs: ["working\n9"] * len(programs)
-    )
-    toy.run(
-        lambda prompt, sample: "```python\nprint(3 * 3)\n```\n", "--allow_code_execution", prompt_type="pal"
-    )
+    monkeypatch.setattr("openrlhf.evaluation.sandbox.run_all", lambda programs: ["working\n9"] * len(programs))
+    toy.run(lambda prompt, sample: "```python\nprint(3 * 3)\n```\n", "--allow_code_execution", prompt_type="pal")
     f = json.loads((toy.output / "toy" / "test_pal_-1_seed0_t0_s0_e-1_pal_metrics.json").read_text())
     assert (f["acc"], f["no_answer_share"]) == (25.0, 0.0)

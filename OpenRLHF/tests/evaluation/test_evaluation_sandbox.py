@@ -70,9 +70,7 @@ def test_no_socket_reaches_anything_not_even_this_machine():
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
         port = server.getsockname()[1]
-        outcome = run(
-            f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=2)\nprint('connected')"
-        )
+        outcome = run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=2)\nprint('connected')")
         assert "unreachable" in outcome.output
         assert not outcome.ok
         with pytest.raises(TimeoutError):

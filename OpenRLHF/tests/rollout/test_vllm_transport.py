@@ -66,9 +66,7 @@ def test_over_nccl_every_engine_gets_ranks_of_its_own(monkeypatch):
     infos = [nccl_engine.NCCLWeightTransferInitInfo(**payload) for (payload,) in payloads]
     assert [info.rank_offset for info in infos] == [1, 3]
     assert {(i.world_size, i.packed, i.packed_buffer_size_bytes) for i in infos} == {(5, True, 64)}
-    assert {(info.master_address, info.master_port) for info in infos} == {
-        ("127.0.0.1", endpoints[0].master_port)
-    }
+    assert {(info.master_address, info.master_port) for info in infos} == {("127.0.0.1", endpoints[0].master_port)}
     assert endpoints[0].world_size == 5
 
 

@@ -47,15 +47,11 @@ def write_texts(demo: Demo, folder: Path) -> None:
         for index, problem in enumerate(demo.held_out)
     )
     write_json_lines(folder / "benchmark" / "demo" / "test.jsonl", held_out)
-    write_json_lines(
-        folder / "warm_start.jsonl", ({"input": e.prompt, "output": e.response} for e in demo.warm_start)
-    )
+    write_json_lines(folder / "warm_start.jsonl", ({"input": e.prompt, "output": e.response} for e in demo.warm_start))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--train_problems", type=int, default=1280, help="problems for InTRO")
