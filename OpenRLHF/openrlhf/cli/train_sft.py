@@ -4,17 +4,19 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from openrlhf.config.effects import ineffective_flags
 from openrlhf.config.errors import UserError
-from openrlhf.config.flags import build_parser
+from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import sft_rules
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 something the user can mend."""
-    args = build_parser("train_sft").parse_args(argv)
+    parser = build_parser("train_sft")
+    args = parser.parse_args(argv)
     try:
         args, notes = sft_rules(args)
-        train(args, notes)
+        train(args, notes + ineffective_flags(args, given_flags(parser, argv)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

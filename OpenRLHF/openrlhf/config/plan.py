@@ -107,7 +107,7 @@ def _placement(plan: Plan) -> list[str]:
         return [f"  devices     {world}: {actor}; on the same ones {engine}"]
     return [
         f"  devices     {world + plan.engines * size}: {actor}",
-        f"              and {engine}, weights by {args.vllm_sync_backend}",
+        f"              and {engine}, weights by {args.vllm_sync_backend} (gloo where there is no GPU)",
     ]
 
 

@@ -88,8 +88,12 @@ class RLTrainer:
             )
         metrics = rollout_metrics(rollouts)
         with self.progress.phase("train"):
+            if self.args.vllm_enable_sleep:
+                self.engines.sleep()  # colocated engines give their memory to the update
             metrics.update(self.update(rollouts))
         with self.progress.phase("sync"):
+            if self.args.vllm_enable_sleep:
+                self.engines.wake()
             metrics.update(self.sync_weights())
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
