@@ -14,7 +14,8 @@ class Prompt:
     """One problem.
 
     index: its row in the records it was made from, whatever was dropped before it.
-    token_ids: the text's ids, without added special tokens; at least one.
+    token_ids: the text's ids; at least one. Plain text gets what the tokenizer itself puts in front (a
+        beginning-of-sequence token, if any), as when the model is evaluated; a chat template brings its own.
     label: the gold answer as text; "" without a label key.
     """
 
@@ -66,7 +67,7 @@ def build_prompts(
         else:
             texts.append(fill(input_template, as_text(content, input_key, number)))
     labels = [read_label(record, label_key, number) for number, record in enumerate(records)]
-    all_ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    all_ids = tokenizer(texts, add_special_tokens=not apply_chat_template)["input_ids"] if texts else []
     prompts = tuple(
         Prompt(index, text, tuple(ids), label)
         for index, (text, ids, label) in enumerate(zip(texts, all_ids, labels, strict=True))

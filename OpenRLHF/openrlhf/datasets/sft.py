@@ -73,8 +73,10 @@ def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTForma
     if not tokenizer.eos_token:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token")
     samples, truncated, without = [], 0, 0
+    opening = tokenizer("")["input_ids"]  # a beginning-of-sequence token, where the tokenizer adds one
     for number, record in enumerate(records):
-        ids, scored = _encode(_finished(_segments(record, tokenizer, style, number), tokenizer), tokenizer)
+        segments = _finished(_segments(record, tokenizer, style, number), tokenizer)
+        ids, scored = _encode(segments, tokenizer, [] if style.apply_chat_template else opening)
         kept = tuple(position for position in scored if 0 < position < max_len)
         if not kept:
             without += 1
@@ -144,8 +146,8 @@ def _finished(segments: list[Segment], tokenizer: Any) -> list[Segment]:
     ]
 
 
-def _encode(segments: list[Segment], tokenizer: Any) -> tuple[list[int], list[int]]:
-    ids: list[int] = []
+def _encode(segments: list[Segment], tokenizer: Any, opening: list[int]) -> tuple[list[int], list[int]]:
+    ids = list(opening)
     scored: list[int] = []
     for text, learned in segments:
         piece = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -140,3 +140,23 @@ def test_every_sample_is_equally_likely_to_come_first():
     # 2,000 epochs over 4 samples: each is first about 500 times; 6 standard deviations are 116.
     firsts = [next(iter(EpochSampler(4, 1, seed=seed)))[0] for seed in range(2000)]
     assert all(abs(firsts.count(index) - 500) < 117 for index in range(4))
+
+
+def test_plain_prompts_and_sft_rows_begin_as_the_tokenizer_begins_a_text() -> None:
+    """As for Llama: a beginning-of-sequence token in front of plain text, none in front of a chat template's."""
+    from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+    from tokenizers.processors import TemplateProcessing
+    from toy_models import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    bos = tokenizer.bos_token_id
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (plain,) = build_prompts([{"input": "ab"}], tokenizer, max_tokens=9).prompts
+    (chat,) = build_prompts([{"input": "ab"}], tokenizer, max_tokens=9, apply_chat_template=True).prompts
+    assert plain.token_ids == (bos, *chat.token_ids)
+    style = SFTFormat(output_key="output")
+    (row,) = build_sft_samples([{"input": "ab", "output": "c"}], tokenizer, style, max_len=9).samples
+    assert row.token_ids[:3] == plain.token_ids
+    assert row.scored[0] == 3
