@@ -17,15 +17,16 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def toy_config(**changes: object) -> Qwen2Config:
+    """Heads of 32 dimensions: the smallest that vLLM has CPU kernels for."""
     settings: dict = {
         "vocab_size": 258,
-        "hidden_size": 32,
+        "hidden_size": 64,
         "intermediate_size": 64,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
         "tie_word_embeddings": True,
-        "initializer_range": 0.2,
+        "initializer_range": 0.15,
         "max_position_embeddings": 512,
         "bos_token_id": None,
         "eos_token_id": 256,
