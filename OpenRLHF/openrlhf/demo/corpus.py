@@ -68,9 +68,7 @@ def warm_start(seed: int, count: int, exclude: frozenset[str], habits: Habits) -
         yield write_example(problem, habits, random)
 
 
-def new_problem(
-    family: Callable[[int, Random], Problem], level: int, random: Random, seen: Collection[str]
-) -> Problem:
+def new_problem(family: Callable[[int, Random], Problem], level: int, random: Random, seen: Collection[str]) -> Problem:
     """A problem whose text is not in `seen`; UserError where the family has hardly any left at this level."""
     for _ in range(TRIES):
         problem = family(level, random)

@@ -87,9 +87,7 @@ def linear_equation(level: int, random: Random) -> Problem:
     subtracted = b >= both or (level >= 3 and random.random() < 0.5)
     sign, back, x = ("-", "+", both + b) if subtracted else ("+", "-", both - b)
     steps = (f"{a * both}/{a}={both}", f"x={both}{back}{b}={x}")
-    return Problem(
-        "linear", "Algebra", level, f"Solve ${a}(x{sign}{b})={a * both}$ for $x$.", steps, Fraction(x)
-    )
+    return Problem("linear", "Algebra", level, f"Solve ${a}(x{sign}{b})={a * both}$ for $x$.", steps, Fraction(x))
 
 
 def _common_factors(level: int, random: Random) -> tuple[int, int, int]:

@@ -19,9 +19,7 @@ def save_tokenizer(texts: Iterable[str], folder: Path, max_length: int) -> None:
     from transformers import Qwen2Tokenizer
 
     plain = Qwen2Tokenizer(model_max_length=max_length, clean_up_tokenization_spaces=False)
-    tokenizer = plain.train_new_from_iterator(
-        ([text] for text in texts), VOCABULARY - len(WHOLE), show_progress=False
-    )
+    tokenizer = plain.train_new_from_iterator(([text] for text in texts), VOCABULARY - len(WHOLE), show_progress=False)
     tokenizer.add_tokens(list(WHOLE))
     tokenizer.save_pretrained(folder)
 
@@ -50,7 +48,5 @@ def save_random_model(folder: Path, seed: int, max_length: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     model.save_pretrained(folder)

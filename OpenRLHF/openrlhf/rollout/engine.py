@@ -25,9 +25,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
-            raise UserError(
-                f"cannot sample with {self}: temperature >= 0, 0 < top_p <= 1, max_new_tokens >= 1"
-            )
+            raise UserError(f"cannot sample with {self}: temperature >= 0, 0 < top_p <= 1, max_new_tokens >= 1")
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,7 @@ def _draw_panel(axis, panel: Panel, runs: Mapping[str, Run]) -> None:
                 axis.plot(steps, values, "o", color=colour, markerfacecolor="white", label=label)
             else:
                 marker = "." if len(steps) <= 60 else None
-                axis.plot(
-                    steps, values, color=colour, linewidth=1.6, marker=marker, markersize=5, label=label
-                )
+                axis.plot(steps, values, color=colour, linewidth=1.6, marker=marker, markersize=5, label=label)
     if not drawn:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", va="center", color="grey")
     elif not panel.share:

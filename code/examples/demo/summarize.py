@@ -35,9 +35,7 @@ def read_score(folder: Path) -> Score:
     """The score that the evaluation harness wrote below `folder`; there must be exactly one."""
     files = sorted(folder.glob("*/*_metrics.json"))
     if len(files) != 1:
-        raise UserError(
-            f"expected the metrics of one set in {folder}, found {len(files)}: score one set there"
-        )
+        raise UserError(f"expected the metrics of one set in {folder}, found {len(files)}: score one set there")
     figures = json.loads(files[0].read_text(encoding="utf-8"))
     try:
         return Score(figures["accuracy"]["mean"], figures["num_samples"], figures["length_mean"])
@@ -66,19 +64,13 @@ def phase_seconds(texts: list[str]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument(
-        "--base", type=Path, required=True, help="math_eval.py's --output_dir for the base model"
-    )
+    parser.add_argument("--base", type=Path, required=True, help="math_eval.py's --output_dir for the base model")
     parser.add_argument("--trained", type=Path, required=True, help="the same for the trained model")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.jsonl of the training run")
     parser.add_argument("--output_dir", type=Path, required=True, help="for summary.json and run.png")
-    parser.add_argument(
-        "--seconds", nargs="*", default=[], metavar="NAME=SECONDS", help="how long phases took"
-    )
+    parser.add_argument("--seconds", nargs="*", default=[], metavar="NAME=SECONDS", help="how long phases took")
     args = parser.parse_args()
     try:
         base, trained, seconds = read_score(args.base), read_score(args.trained), phase_seconds(args.seconds)
