@@ -1,0 +1,1 @@
+"""The commands, one module each: `python3 -m openrlhf.cli.<command>`."""

@@ -8,6 +8,8 @@ _COMMAND = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 # whole numbers are taken whole, since that is what people who write `\boxed 17` mean.
 _BARE_ARGUMENT = re.compile(r"\s*(\\[A-Za-z]+|-?\d[\d.,]*\d|-?\d|[^\s{}$])")
 
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Box:
@@ -21,13 +23,14 @@ class Box:
 def find_boxes(text: str) -> list[Box]:
     r"""All complete, outermost boxes of `text`, in order; a box that is cut off is not one."""
     boxes: list[Box] = []
+    closing = _matching_braces(text)
     position = 0
     while match := _COMMAND.search(text, position):
         body = match.end()
         while body < len(text) and text[body].isspace():
             body += 1
         if body < len(text) and text[body] == "{":
-            end = closing_brace(text, body)
+            end = closing.get(body)
             if end is None:
                 position = match.end()
                 continue
@@ -39,6 +42,18 @@ def find_boxes(text: str) -> list[Box]:
         else:
             position = match.end()
     return boxes
+
+
+def _matching_braces(text: str) -> dict[int, int]:
+    """Opening to closing index for every pair of braces, in one pass: a response may be megabytes."""
+    pairs: dict[int, int] = {}
+    open_braces: list[int] = []
+    for match in _BRACE.finditer(text):
+        if match.group() == "{":
+            open_braces.append(match.start())
+        elif match.group() == "}" and open_braces:
+            pairs[open_braces.pop()] = match.start()
+    return pairs
 
 
 def closing_brace(text: str, opening: int) -> int | None:

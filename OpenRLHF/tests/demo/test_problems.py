@@ -6,7 +6,6 @@ from math import gcd
 from random import Random
 
 import pytest
-
 from openrlhf.demo.problems import FAMILIES, LEVELS, Problem, near_miss
 
 

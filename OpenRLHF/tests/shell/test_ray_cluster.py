@@ -78,8 +78,10 @@ def outside_loopback(process: psutil.Process) -> list[tuple[str, str]]:
 
 
 def test_jobs_get_their_arguments_and_return_their_status_and_nothing_listens_outside_loopback(start, tmp_path):
-    argument = ' ###A:{answer} $HOME "\\boxed{\'x\'}" `id`'
-    (tmp_path / "job.py").write_text("import os, sys\nprint([os.getcwd(), *sys.argv[2:]])\nsys.exit(int(sys.argv[1]))\n")
+    argument = " ###A:{answer} $HOME \"\\boxed{'x'}\" `id`"
+    (tmp_path / "job.py").write_text(
+        "import os, sys\nprint([os.getcwd(), *sys.argv[2:]])\nsys.exit(int(sys.argv[1]))\n"
+    )
     (tmp_path / "argument").write_text(argument)
     process = start(
         'ray_submit python3 job.py 0 "$(cat argument)" && echo first=$?\n'
@@ -107,7 +109,7 @@ def test_jobs_get_their_arguments_and_return_their_status_and_nothing_listens_ou
 
 def test_ctrl_c_stops_the_job_and_its_own_head_while_another_head_ended_alone_before(start, tmp_path):
     (tmp_path / "long.py").write_text(
-        "import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(600)\n"
+        "import os, time\nopen('part', 'w').write(str(os.getpid()))\nos.rename('part', 'pid')\ntime.sleep(600)\n"
     )
     long = start("ray_submit python3 long.py")
     job = int(wait_for(lambda: content(tmp_path / "pid"), "running job"))

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPTS = sorted(
-    path for path in (*ROOT.glob("*.sh"), *ROOT.glob("code/**/*.sh"), ROOT / ".ci/run") if path.is_file()
-)
+SCRIPTS = sorted(path for path in (*ROOT.glob("*.sh"), *ROOT.glob("code/**/*.sh"), ROOT / ".ci/run") if path.is_file())
 
 
 def test_the_scripts_that_users_run_are_there():
@@ -83,7 +81,12 @@ def test_flags_that_are_appended_count_and_switches_can_be_taken_away(training_c
     from openrlhf.config.flags import build_parser
 
     gpus, *command = training_command(
-        "--temperature", "1.0", "--intro_answer_template", " A: {answer} $x `y`", SWITCHES="", CUDA_VISIBLE_DEVICES="0,1"
+        "--temperature",
+        "1.0",
+        "--intro_answer_template",
+        " A: {answer} $x `y`",
+        SWITCHES="",
+        CUDA_VISIBLE_DEVICES="0,1",
     )
     args = build_parser("train_ppo_ray_intro").parse_args(command[3:])
     assert gpus == "0,1"

@@ -1,7 +1,6 @@
 """Files and folders appear in full or not at all."""
 
 import pytest
-
 from openrlhf.utils.atomic import new_folder, write_atomically
 
 

@@ -1,0 +1,234 @@
+"""Rules between flags: what a command line turns into, and what is refused before anything expensive starts.
+
+`rl_rules` and `sft_rules` leave the parsed namespace alone and return an adjusted copy with notes for the
+user. The rules are those of OpenRLHF 0.6.2, but packing needs neither vLLM nor flash-attn here.
+"""
+
+from argparse import Namespace
+from copy import copy
+from importlib.util import find_spec
+from pathlib import Path
+
+from openrlhf.config.errors import UserError
+from openrlhf.config.ranges import check_ranges
+from openrlhf.datasets.templates import check_template
+
+NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "intro")
+MATH_REWARD = "math"
+
+
+def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """Adjusts the flags of train_ppo_ray and train_ppo_ray_intro; returns them with notes worth printing.
+
+    Afterwards `remote_rm_url` is a list or None (`["math"]`: the built-in grader, InTRO's default),
+    `input_template` is None or contains `{}`, `critic_pretrain` is None exactly where no critic is trained,
+    `packing_samples` and `attn_implementation` are decided. UserError: the flags contradict each other.
+    """
+    args, notes = copy(args), []
+    _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
+    _require(args, "prompt_data", "the training prompts: a file, folder or hub name")
+    check_ranges(args)
+    notes += _settle_model(args)
+    notes += _settle_template(args)
+    _settle_rewards(args)
+    notes += _settle_critic(args)
+    if args.advantage_estimator == "intro":
+        _check_intro(args)
+        args.packing_samples = not args.no_pack_samples
+    _check_sampling(args)
+    if args.packing_samples and args.pretrain_data:
+        instead = "" if args.advantage_estimator == "intro" else " or --packing_samples"
+        raise UserError(f"--pretrain_data does not go with packed rows: remove --pretrain_data{instead}")
+    if args.vllm_enable_sleep and not args.colocate_all_models:
+        args.vllm_enable_sleep = False
+        notes.append("--vllm_enable_sleep is dropped: engines sleep only with --colocate_all_models.")
+    _check_placement(args)
+    return args, notes
+
+
+def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """Adjusts the flags of train_sft; returns them with notes worth printing. UserError: as `rl_rules`."""
+    args, notes = copy(args), []
+    _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
+    _require(args, "dataset", "the training data: a file, folder or hub name")
+    check_ranges(args)
+    notes += _settle_model(args)
+    notes += _settle_template(args)
+    if args.multiturn and not args.apply_chat_template:
+        raise UserError("--multiturn needs --apply_chat_template: turns are found by the chat template; add it")
+    if args.multiturn and args.pretrain_mode:
+        raise UserError("--multiturn and --pretrain_mode choose different parts of the text: remove one")
+    if not args.pretrain_mode and not args.output_key and not args.apply_chat_template:
+        raise UserError(
+            "nothing says where the responses are: give --output_key, or --pretrain_mode to train on the"
+            " whole text, or --apply_chat_template with conversations in --input_key"
+        )
+    return args, notes
+
+
+def needs_reference(args: Namespace) -> bool:
+    """Whether a reference model is loaded: for a KL weight, in InTRO only with --use_kl_loss."""
+    wanted = args.init_kl_coef > 0
+    return wanted and (args.advantage_estimator != "intro" or args.use_kl_loss)
+
+
+def actor_world_size(args: Namespace) -> int:
+    """Ranks that train the policy."""
+    return args.actor_num_nodes * args.actor_num_gpus_per_node
+
+
+def _require(args: Namespace, name: str, what: str) -> None:
+    if not getattr(args, name):
+        raise UserError(f"--{name} is missing: {what}")
+
+
+def _settle_model(args: Namespace) -> list[str]:
+    """Decides `attn_implementation`; refuses what is not installed or not built."""
+    notes = []
+    if args.ring_attn_size > 1:
+        raise UserError(
+            f"--ring_attn_size {args.ring_attn_size}: ring attention is not implemented yet; leave it at 1"
+            " and shorten the sequences or use --gradient_checkpointing instead"
+        )
+    if args.use_ms:
+        raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
+    if args.load_in_4bit and find_spec("bitsandbytes") is None:
+        raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
+    installed = find_spec("flash_attn") is not None
+    if args.attn_implementation == "flash_attention_2" and not installed:
+        raise UserError(
+            "--attn_implementation flash_attention_2 needs the package flash-attn: install the extra"
+            " [flash], or use sdpa"
+        )
+    if args.attn_implementation is None:
+        args.attn_implementation = "flash_attention_2" if args.flash_attn and installed else "sdpa"
+        if args.flash_attn and not installed:
+            notes.append("--flash_attn: the package flash-attn is not installed, so sdpa attention is used.")
+    if args.attn_implementation == "flash_attention_2" and not args.bf16:
+        raise UserError("FlashAttention does not compute in float32: add --bf16 or remove --flash_attn")
+    return notes
+
+
+def _settle_template(args: Namespace) -> list[str]:
+    """Drops an `input_template` without `{}`, the literal None included; points out a literal \\n."""
+    template = args.input_template
+    if template is None:
+        return []
+    if "{}" not in template:
+        args.input_template = None
+        if template in ("None", ""):
+            return []
+        return [f"--input_template {template!r} has no {{}} for the prompt, so no template is used."]
+    check_template(template)
+    if "\\n" in template and not args.apply_chat_template:
+        return ["--input_template contains a backslash and an n: in bash, write $'…\\n…' for a line break."]
+    return []
+
+
+def _settle_rewards(args: Namespace) -> None:
+    """Splits `remote_rm_url`; InTRO grades with the built-in grader unless told otherwise."""
+    urls = [part.strip() for part in (args.remote_rm_url or "").split(",") if part.strip()]
+    if not urls and args.advantage_estimator == "intro":
+        urls = [MATH_REWARD]
+    if not urls and not args.reward_pretrain:
+        raise UserError("no reward: give --remote_rm_url (a .py file or URLs) or --reward_pretrain (a model)")
+    files = [url for url in urls if not url.startswith(("http://", "https://")) and url != MATH_REWARD]
+    for file in files:
+        if not file.endswith(".py"):
+            raise UserError(
+                f"--remote_rm_url {file} is neither a .py file, nor a URL (http:// or https://), nor {MATH_REWARD!r}"
+            )
+        if not Path(file).is_file():
+            raise UserError(f"--remote_rm_url {file}: there is no such file")
+    if len(urls) > 1 and len(urls) != sum(url.startswith("http") for url in urls):
+        raise UserError(f"--remote_rm_url {args.remote_rm_url}: only URLs can be summed; give one file, or URLs")
+    args.remote_rm_url = urls or None
+
+
+def _settle_critic(args: Namespace) -> list[str]:
+    if args.advantage_estimator != "gae":
+        dropped, args.critic_pretrain = args.critic_pretrain, None
+        if dropped is None or args.advantage_estimator == "intro":
+            return []
+        return ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
+    if args.critic_pretrain is None:
+        args.critic_pretrain = args.pretrain if args.remote_rm_url else args.reward_pretrain.split(",")[0]
+        return [f"The critic starts from {args.critic_pretrain} (--critic_pretrain chooses another)."]
+    return []
+
+
+def _check_sampling(args: Namespace) -> None:
+    estimator = args.advantage_estimator
+    if estimator in NEEDS_SEVERAL_SAMPLES and args.n_samples_per_prompt < 2:
+        raise UserError(
+            f"--advantage_estimator {estimator} compares responses to the same prompt, but"
+            f" --n_samples_per_prompt is {args.n_samples_per_prompt}: give at least 2"
+        )
+    if args.temperature == 0 and args.n_samples_per_prompt > 1:
+        raise UserError(
+            f"--temperature 0 makes all --n_samples_per_prompt {args.n_samples_per_prompt} responses equal: raise it"
+        )
+    if args.eval_temperature == 0 and args.eval_n_samples > 1:
+        raise UserError(
+            f"--eval_n_samples {args.eval_n_samples} responses at --eval_temperature 0 are all equal: give"
+            " --eval_temperature a positive value or --eval_n_samples 1"
+        )
+    if args.vllm_sync_backend not in ("nccl", "gloo"):
+        raise UserError(f"--vllm_sync_backend {args.vllm_sync_backend} does not exist: use nccl (GPU) or gloo (CPU)")
+
+
+def _check_intro(args: Namespace) -> None:
+    if args.label_key is None:
+        raise UserError("InTRO learns from gold answers: name their field with --label_key, e.g. --label_key answer")
+    if "{answer}" not in args.intro_answer_template:
+        raise UserError(
+            f"--intro_answer_template {args.intro_answer_template!r} has no {{answer}}: the posterior would"
+            " not"
+            " know the answer; put {answer} where it belongs"
+        )
+    if args.packing_samples and args.no_pack_samples:
+        raise UserError("--packing_samples and --no_pack_samples contradict each other: remove one")
+
+
+def _check_placement(args: Namespace) -> None:
+    """The divisibility rules of 0.6.2, and equal GPU counts for roles that share GPUs."""
+    actors = actor_world_size(args)
+    if args.rollout_batch_size % actors:
+        raise UserError(
+            f"--rollout_batch_size {args.rollout_batch_size} cannot be shared equally by {actors} actor ranks"
+            f" (--actor_num_nodes × --actor_num_gpus_per_node): make it a multiple of {actors}"
+        )
+    engines = args.vllm_num_engines or 0
+    if engines and actors % engines and engines % actors:
+        raise UserError(
+            f"{actors} actor ranks and --vllm_num_engines {engines}: one must be a multiple of the other;"
+            " change --vllm_num_engines or --actor_num_gpus_per_node"
+        )
+    if args.critic_pretrain:
+        critics = args.critic_num_nodes * args.critic_num_gpus_per_node
+        if critics < 1 or actors % critics:
+            raise UserError(
+                f"{actors} actor ranks are not a multiple of {critics} critic ranks: change"
+                " --critic_num_gpus_per_node or --critic_num_nodes"
+            )
+    engine_gpus = engines * args.vllm_tensor_parallel_size
+    if args.colocate_all_models and engines and engine_gpus != actors:
+        raise UserError(
+            f"--colocate_all_models puts engines on the actor's {actors} GPUs, but {engines} engines ×"
+            f" --vllm_tensor_parallel_size {args.vllm_tensor_parallel_size} need {engine_gpus}: change"
+            " --vllm_num_engines"
+        )
+    if (args.colocate_actor_ref or args.colocate_all_models) and needs_reference(args):
+        _check_same_gpus(args, "actor", "ref")
+    if args.colocate_critic_reward and args.critic_pretrain and not args.remote_rm_url:
+        _check_same_gpus(args, "critic", "reward")
+
+
+def _check_same_gpus(args: Namespace, one: str, other: str) -> None:
+    for what in ("num_nodes", "num_gpus_per_node"):
+        left, right = getattr(args, f"{one}_{what}"), getattr(args, f"{other}_{what}")
+        if left != right:
+            raise UserError(
+                f"{one} and {other} share their GPUs, but --{one}_{what} is {left} and --{other}_{what} is"
+                f" {right}: make them equal"
+            )

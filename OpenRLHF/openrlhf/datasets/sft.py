@@ -1,0 +1,155 @@
+"""Samples for supervised fine-tuning: token ids, and which of them carry loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openrlhf.config.errors import UserError
+from openrlhf.datasets.files import Record
+from openrlhf.datasets.prompts import as_text, field, fill
+from openrlhf.datasets.templates import as_messages, render_chat
+
+# A piece of a sample's text, and whether the model is to learn to write it.
+Segment = tuple[str, bool]
+
+
+@dataclass(frozen=True)
+class SFTSample:
+    """One row to train on.
+
+    token_ids: prompt and response, each tokenised on its own and put end to end, as rollouts are.
+    scored: positions of the tokens that carry loss, ascending: all response tokens, the first one and the
+        end-of-sequence token included. Position 0 never carries loss, since nothing predicts it.
+    """
+
+    token_ids: tuple[int, ...]
+    scored: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SFTSet:
+    """Samples in the order of their records; how many were cut, and how many left out."""
+
+    samples: tuple[SFTSample, ...]
+    truncated: int
+    without_response: int
+
+    def notes(self, max_len: int) -> list[str]:
+        """Sentences to print about what was cut or left out."""
+        total = len(self.samples) + self.without_response
+        notes = []
+        if self.truncated:
+            notes.append(f"{self.truncated} of {total} samples are longer than --max_len {max_len}: cut there.")
+        if self.without_response:
+            notes.append(
+                f"{self.without_response} of {total} samples have no response within {max_len} tokens: left out."
+            )
+        return notes
+
+
+@dataclass(frozen=True)
+class SFTFormat:
+    """How a record becomes text; the names are those of the flags.
+
+    multiturn: every assistant turn carries loss instead of the last one.
+    pretrain_mode: the whole text carries loss, and no template is put around it.
+    """
+
+    input_key: str = "input"
+    output_key: str | None = None
+    input_template: str | None = None
+    apply_chat_template: bool = False
+    multiturn: bool = False
+    pretrain_mode: bool = False
+
+
+def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTFormat, *, max_len: int) -> SFTSet:
+    """Tokenises records; samples longer than `max_len` tokens are cut at their end and counted.
+
+    Where the text does not end with the end-of-sequence token, a space and that token are added, as in 0.6.2;
+    cutting may remove it again. UserError: a key is missing, a field has the wrong type, the tokenizer has no
+    end-of-sequence token, or no sample is left.
+    """
+    if not tokenizer.eos_token:
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token")
+    samples, truncated, without = [], 0, 0
+    for number, record in enumerate(records):
+        ids, scored = _encode(_finished(_segments(record, tokenizer, style, number), tokenizer), tokenizer)
+        kept = tuple(position for position in scored if 0 < position < max_len)
+        if not kept:
+            without += 1
+            continue
+        truncated += len(ids) > max_len
+        samples.append(SFTSample(tuple(ids[:max_len]), kept))
+    if not samples:
+        raise UserError(
+            f"none of {len(records)} samples has a response token within --max_len {max_len}: check"
+            " --input_key and --output_key, or raise --max_len"
+        )
+    return SFTSet(tuple(samples), truncated, without)
+
+
+def _segments(record: Record, tokenizer: Any, style: SFTFormat, number: int) -> list[Segment]:
+    content = field(record, style.input_key, "--input_key", number)
+    output = field(record, style.output_key, "--output_key", number) if style.output_key else None
+    if style.apply_chat_template and not style.pretrain_mode:
+        messages = as_messages(content) if output is None or isinstance(content, str) else list(content)
+        if output is not None:
+            messages = messages + _as_response(output)
+        return _chat_segments(tokenizer, messages, style.multiturn, number)
+    text = as_text(content, style.input_key, number)
+    response = "" if output is None else as_text(output, str(style.output_key), number)
+    if style.pretrain_mode:
+        return [(text + response, True)]
+    return [(fill(style.input_template, text), False), (response, True)] if response else []
+
+
+def _as_response(output: Any) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": output}] if isinstance(output, str) else as_messages(output)
+
+
+def _chat_segments(tokenizer: Any, messages: list[dict[str, str]], multiturn: bool, number: int) -> list[Segment]:
+    """Splits the rendered conversation before and after each assistant turn that carries loss."""
+    turns = [turn for turn, message in enumerate(messages) if message["role"] == "assistant" and turn > 0]
+    if not turns or (not multiturn and turns[-1] != len(messages) - 1):
+        raise UserError(
+            f"row {number}: the conversation does not end with an assistant turn after another one; found the"
+            f" roles {', '.join(message['role'] for message in messages)}"
+        )
+    segments: list[Segment] = []
+    done = ""
+    for turn in turns if multiturn else turns[-1:]:
+        for end, generation_prompt in ((turn, True), (turn + 1, False)):
+            text = render_chat(tokenizer, messages[:end], generation_prompt=generation_prompt)
+            if not text.startswith(done):
+                raise UserError(
+                    f"row {number}: the chat template writes earlier turns differently once a turn is added,"
+                    " so the response cannot be told from the prompt; give another template with"
+                    " --tokenizer_chat_template"
+                )
+            segments.append((text[len(done) :], not generation_prompt))
+            done = text
+    return segments
+
+
+def _finished(segments: list[Segment], tokenizer: Any) -> list[Segment]:
+    """Ends the last segment with the end-of-sequence token."""
+    if not segments:
+        return []
+    *before, (last, scored) = segments
+    last = last.rstrip("\n")
+    return [
+        *before,
+        (last if last.endswith(tokenizer.eos_token) else f"{last} {tokenizer.eos_token}", scored),
+    ]
+
+
+def _encode(segments: list[Segment], tokenizer: Any) -> tuple[list[int], list[int]]:
+    ids: list[int] = []
+    scored: list[int] = []
+    for text, learned in segments:
+        piece = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if learned:
+            scored.extend(range(len(ids), len(ids) + len(piece)))
+        ids.extend(piece)
+    return ids, scored

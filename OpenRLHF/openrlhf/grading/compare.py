@@ -1,0 +1,141 @@
+"""Compares a prediction with a gold answer: text first, then the parsed answers."""
+
+import re
+
+from openrlhf.grading import expressions as ex
+from openrlhf.grading.lexer import Unreadable
+from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
+from openrlhf.grading.parser import parse
+from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.structure import Comparison
+from openrlhf.grading.text import compact, tidy
+from openrlhf.grading.words import clock_time, number_from_words, plain_words, same_time
+
+_CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
+_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
+_ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
+_RATIO_IN_WORDS = re.compile(r"(\d) to (?=\d)")
+_LONGEST_ALGEBRA = 400
+_SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
+_GROUPED = re.compile(r"\d,\d{3}(?!\d)")
+_SETS_IN_WORDS = {
+    "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
+    "no solution": "empty", "none": "empty", "no real solution": "empty",
+}  # fmt: skip
+
+
+def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
+    """(equal, how); `equal` is None where computer algebra has to decide."""
+    mine, theirs = tidy(prediction), tidy(gold)
+    by_text = _compare_text(mine, theirs, policy)
+    if by_text is not None:
+        return by_text, "text"
+    first, second = _read(mine), _read(theirs)
+    if first is None or second is None:
+        return _unread(mine, theirs, first or second)
+    equal, how = _compare_read(first, second, policy)
+    # "100,200" may be two numbers, but only where the other side says that there are several.
+    if not equal and (_several(first) or _several(second)) and _GROUPED.search(mine + " " + theirs):
+        first, second = _read(mine, thousands=False), _read(theirs, thousands=False)
+        if first is not None and second is not None:
+            return _compare_read(first, second, policy)
+    return equal, how
+
+
+def _unread(mine: str, gold: str, read: ex.Node | None) -> tuple[bool | None, str]:
+    """The verdict where one side, or both, cannot be parsed; `read` is the side that can."""
+    algebra = _ALGEBRA.search(mine) or _ALGEBRA.search(gold)
+    if algebra and (read is None or isinstance(read, _SCALARS)) and max(len(mine), len(gold)) < _LONGEST_ALGEBRA:
+        return None, "symbolic"
+    wordy = any(len(plain_words(text).split()) > 1 for text in (mine, gold))
+    return False, "text" if wordy or isinstance(read, ex.Words) else "unreadable"
+
+
+def _compare_read(mine: ex.Node, gold: ex.Node, policy: GradingPolicy) -> tuple[bool, str]:
+    try:
+        equal = Comparison(policy).same(mine, gold)
+    except (TooComplex, OverflowError):
+        return False, "too_complex"
+    except (Undefined, ZeroDivisionError):
+        return False, "expression"
+    return equal, _how(mine, gold)
+
+
+def _how(mine: ex.Node, gold: ex.Node) -> str:
+    try:
+        exact(mine)
+        exact(gold)
+        return "number"
+    except (NotExact, TooComplex, Undefined):
+        pass
+    if isinstance(mine, ex.Words) or isinstance(gold, ex.Words):
+        return "text"
+    return "expression" if isinstance(mine, _SCALARS) and isinstance(gold, _SCALARS) else "structure"
+
+
+def _read(text: str, thousands: bool = True) -> ex.Node | None:
+    """The parsed answer, or None where it is not in the language."""
+    text = _RATIO_IN_WORDS.sub(r"\1:", text)
+    words = plain_words(text)
+    if words in _SETS_IN_WORDS:
+        return ex.Constant(_SETS_IN_WORDS[words])
+    if (value := number_from_words(words)) is not None:
+        return ex.Number(value)
+    try:
+        return parse(text, thousands)
+    except Unreadable:
+        return None
+
+
+def _several(node: ex.Node) -> bool:
+    return isinstance(node, (ex.Listed, ex.SetOf, ex.Tuple))
+
+
+def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
+    """What the words alone decide; None where they decide nothing."""
+    mine_words, gold_words = plain_words(mine), plain_words(gold)
+    if mine_words and mine_words == gold_words and _says_something(mine, gold):
+        return True
+    mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
+    if mine_time and gold_time:
+        return same_time(mine_time, gold_time)
+    return _compare_choices(mine, gold, policy)
+
+
+def _says_something(mine: str, gold: str) -> bool:
+    """Words have no case; symbols do, so that x and X differ."""
+    letters = re.compile(r"[A-Za-z]+|[^\W\d_]+")
+    runs = letters.findall(re.sub(r"\\[A-Za-z]+", " ", gold))
+    wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold
+    return (wordy and compact(plain_words(mine)) == compact(plain_words(gold))) or compact(mine) == compact(gold)
+
+
+def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
+    mine_plain, gold_plain = _untyped(mine), _untyped(gold)
+    if _LETTERS.fullmatch(mine_plain) and _LETTERS.fullmatch(gold_plain):
+        return sorted(re.findall("[A-J]", mine_plain)) == sorted(re.findall("[A-J]", gold_plain))
+    mine_choice, gold_choice = _choice(mine_plain), _choice(gold_plain)
+    if gold_choice is None:
+        return None
+    letter, text = gold_choice
+    if mine_choice is not None:
+        return mine_choice[0] == letter
+    if text:
+        equal, _ = compare(mine, text, policy)
+        return equal
+    return None
+
+
+def _choice(text: str) -> tuple[str, str] | None:
+    """(letter, text) of "B", "(B)", "(B) 12", "B. 12"."""
+    match = _CHOICE.fullmatch(text)
+    if match is None:
+        return None
+    letter = match.group(1) or match.group(3)
+    return letter.upper(), (match.group(2) or match.group(4) or "").strip()
+
+
+def _untyped(text: str) -> str:
+    r"""Without `\text{…}` around words and without outer emphasis."""
+    text = re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|rm|bf)\s*\{([^{}]*)\}", r"\1", text)
+    return text.strip("* ").strip()

@@ -1,0 +1,177 @@
+"""The shapes an answer can have. Plain data; `parser` makes them, `numeric` evaluates, `compare` compares."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Anything that an answer or a part of it can be."""
+
+    def children(self) -> "Iterator[Node]":
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                for item in value:
+                    if isinstance(item, Node):
+                        yield item
+
+    def walk(self) -> "Iterator[Node]":
+        """This node and everything below it."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Node):
+    """A rational number; `decimals` counts the digits behind the point where it was written as a decimal."""
+
+    value: Fraction
+    decimals: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Node):
+    """pi, e, i, infinity, or a number set: R, Z, N, Q, C, empty."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol(Node):
+    """A variable, with its subscript and accents in the name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum(Node):
+    terms: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product(Node):
+    factors: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Power(Node):
+    base: Node
+    exponent: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """A function at its arguments; a name that `numeric` does not know stands for an unknown function."""
+
+    name: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlusMinus(Node):
+    """±term, or ∓term where `flipped`."""
+
+    term: Node
+    flipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Modulo(Node):
+    """A residue: value (mod modulus)."""
+
+    value: Node
+    modulus: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity(Node):
+    """A value with the words or the unit behind it, as written."""
+
+    value: Node
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio(Node):
+    terms: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple(Node):
+    """Ordered items between brackets: a point, a vector, or an interval. `brackets` like "(]" or "<>"."""
+
+    items: tuple[Node, ...]
+    brackets: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOf(Node):
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetBuilder(Node):
+    """{element | conditions}."""
+
+    element: Node
+    conditions: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetOperation(Node):
+    """`operator` is one of cup, cap, setminus."""
+
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix(Node):
+    rows: tuple[Tuple, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation(Node):
+    """A chain of `sides` with one of = < > <= >= != ~ (about) in ("∈") between neighbours."""
+
+    sides: tuple[Node, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Node):
+    """Items without brackets; `joined` is the word or mark between them: "," ";" "or" "and"."""
+
+    items: tuple[Node, ...]
+    joined: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Node):
+    """Text that is no mathematics, normalised."""
+
+    text: str
+
+
+ONE = Number(Fraction(1))
+MINUS_ONE = Number(Fraction(-1))
+
+
+def negated(node: Node) -> Node:
+    if isinstance(node, Number):
+        return Number(-node.value, node.decimals)
+    return Product((MINUS_ONE, node))
+
+
+def reciprocal(node: Node) -> Node:
+    return Power(node, MINUS_ONE)
+
+
+def difference(left: Node, right: Node) -> Node:
+    return Sum((left, negated(right)))

@@ -1,0 +1,153 @@
+r"""Finds the answer that a response names.
+
+One order, the same for every benchmark:
+
+1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2, 3");
+2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
+3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
+4. with `GradingPolicy.last_number`, the last number.
+
+A box that is cut off is no answer. Only the response is read, from behind its reasoning block and up to its
+first end-of-turn marker.
+"""
+
+import re
+
+from openrlhf.grading.boxes import Box, closing_brace, find_boxes
+from openrlhf.grading.policy import GradingPolicy
+
+_END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>|</s>")
+_BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
+_BE = r"(?:\s+(?:is|are|was|were|equals|would\s+be|will\s+be|should\s+be|must\s+be|comes\s+to)\b|\s*=)"
+_EMPHASIS = r"[*_\s]*"
+_PHRASE = re.compile(
+    rf"""
+    (?:
+        \b(?:answers?|correct\s+(?:option|choice|letter)|(?:option|choice)\s+that\s+is\s+correct)\b
+        (?:\s*\([^()\n]{{0,40}}\))?
+        (?:\s+(?:to|for|of|in)\s[^.:\n$\\]{{1,80}}?)?
+        (?:{_BE}{_EMPHASIS}:?|{_EMPHASIS}:{_EMPHASIS})
+      | \#{{4}}(?!\#)
+      | 答案(?:是|为|[:：])[:：]?
+      | (?:故选|应选|选择|故答案为)[:：]?
+    )
+    {_EMPHASIS}
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_LEAD_IN = re.compile(
+    r"^(?:[\s*_:：]|(?:therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
+    re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(
+    r"(?:,|\s)\s*(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)\b|(?<=\S)\s+so\s+",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
+_MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
+_LETTER = re.compile(r"(?<![A-Za-z\\'])\(?([A-E])\)?(?![A-Za-z'])")
+_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)(?:/\d+)?%?")
+# Words between two boxes that make the second one replace the first.
+_RESTATES = re.compile(
+    r"\b(?:so|thus|therefore|hence|simplif\w*|which|equals?|equivalent|i\.e|that\s+is|gives?|becomes?|instead|not|"
+    r"but|wait|actually|then|answer)\b|\\approx|≈|\\implies|\\Rightarrow|⇒|[+*/<>]|\\(?:cdot|times|div)\b",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
+_PHRASE_WINDOW = 20_000
+
+
+def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | None:
+    """The answer that `response` names, as it stands there, or None.
+
+    response: what the model wrote, without the prompt. policy: see `GradingPolicy`; the default when None.
+    """
+    policy = policy or GradingPolicy()
+    text = _final_part(response)
+    boxed = _boxed_answer(text)
+    if boxed is not None:
+        return boxed
+    tail = text[-_PHRASE_WINDOW:]
+    announced = _announced_answer(tail, policy)
+    if announced is not None:
+        return announced
+    if policy.answer_kind == "choice" and (letters := _LETTER.findall(tail)):
+        return letters[-1]
+    if policy.last_number and (numbers := _NUMBER.findall(tail)):
+        return numbers[-1]
+    return None
+
+
+def _final_part(response: str) -> str:
+    """The response without its reasoning block and without what follows its end."""
+    if end := _END_OF_TURN.search(response):
+        response = response[: end.start()]
+    _, closed, after = response.rpartition("</think>")
+    return after if closed and after.strip() else response
+
+
+def _boxed_answer(text: str) -> str | None:
+    boxes = [box for box in find_boxes(text) if box.content]
+    if not boxes:
+        return None
+    together = [boxes[-1]]
+    for earlier in reversed(boxes[:-1]):
+        if not _stand_together(text, earlier, together[0]):
+            break
+        together.insert(0, earlier)
+    contents = list(dict.fromkeys(_unwrap(box.content) for box in together))
+    return ", ".join(contents)
+
+
+def _unwrap(content: str) -> str:
+    inner = find_boxes(content)
+    while len(inner) == 1 and (inner[0].start, inner[0].end) == (0, len(content)) and inner[0].content:
+        content = inner[0].content
+        inner = find_boxes(content)
+    return content
+
+
+def _stand_together(text: str, first: Box, second: Box) -> bool:
+    """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
+    between = text[first.end : second.start]
+    if len(between) > 200 or _SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
+        return False
+    if _RESTATES.search(between):
+        return False
+    return "=" not in _NAMED.sub("", between)
+
+
+def _announced_answer(text: str, policy: GradingPolicy) -> str | None:
+    for match in reversed(list(_PHRASE.finditer(text))):
+        candidate = _until_sentence_end(text[match.end() :])
+        if _BOX_COMMAND.search(candidate) or not _balanced(candidate):
+            return None
+        if policy.answer_kind == "number" and (number := _NUMBER.search(candidate)):
+            return number.group()
+        if policy.answer_kind == "choice" and (letter := _LETTER.search(candidate)):
+            return letter.group(1)
+        if candidate:
+            return candidate
+    return None
+
+
+def _until_sentence_end(text: str) -> str:
+    """The sentence that `text` starts with; a full stop inside of mathematics ends nothing."""
+    text = _LEAD_IN.sub("", text[:4000])
+    masked = _MATH.sub(lambda match: "x" * len(match.group()), text)
+    ends = [m.start() for m in (_SENTENCE_END.search(masked), _AFTERTHOUGHT.search(masked)) if m]
+    candidate = text[: min(ends)] if ends else text
+    return candidate.strip().strip("*_").rstrip(".。,; ").strip()
+
+
+def _balanced(text: str) -> bool:
+    opening = text.find("{")
+    while opening != -1:
+        if opening > 0 and text[opening - 1] == "\\":
+            opening = text.find("{", opening + 1)
+            continue
+        end = closing_brace(text, opening)
+        if end is None:
+            return False
+        opening = text.find("{", end)
+    return text.replace("\\$", "").count("$") % 2 == 0

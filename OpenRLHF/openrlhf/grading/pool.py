@@ -1,0 +1,164 @@
+"""Grades pairs of answers: what is cheap at once, the rest in killable worker processes."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from openrlhf.grading import quick
+from openrlhf.grading.extract import extract_answer
+from openrlhf.grading.policy import GradingPolicy, Verdict
+from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, WorkerTimeout
+
+logger = logging.getLogger(__name__)
+
+_MEMORY_BYTES = 2 << 30
+Pair = tuple[str | None, str]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One response: the answer found in it (None where it names none) and its verdict."""
+
+    verdict: Verdict
+    extracted: str | None
+
+
+class GradingPool:
+    """Grades in `workers` processes, each comparison within `timeout` seconds of wall time.
+
+    Strings and plain numbers are settled in the caller. Everything else is parsed and compared in worker
+    processes; what only computer algebra can decide goes on to a second set of workers, started when it is
+    first needed. A comparison over its time or memory (`memory_bytes`, address space of a worker) is killed,
+    its verdict is "timeout" or "worker_died", and `timeouts` or `deaths` counts it.
+    """
+
+    def __init__(self, workers: int = 2, timeout: float = 5.0, memory_bytes: int = _MEMORY_BYTES) -> None:
+        self.timeout = timeout
+        self._compare = WorkerPool("openrlhf.grading.worker:comparing", workers, timeout, memory_bytes)
+        self._algebra = WorkerPool("openrlhf.grading.worker:algebra", workers, timeout, memory_bytes)
+        self._counting = threading.Lock()
+        self.timeouts = 0
+        self.deaths = 0
+
+    def submit(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> "Future[Verdict]":
+        """Starts one comparison; the future always gives a verdict, unless the pool is closed before."""
+        policy = policy or GradingPolicy()
+        started = time.perf_counter()
+        verdict: Future[Verdict] = Future()
+        settled = quick.settle(prediction, gold, policy)
+        if settled is not None:
+            verdict.set_result(Verdict(*settled, time.perf_counter() - started))
+            return verdict
+        payload = {"prediction": prediction, "gold": gold, "policy": policy.to_json()}
+        spent = time.perf_counter() - started
+
+        def compared(job: "Future[Any]") -> None:
+            reply = self._outcome(job, verdict, spent)
+            if reply is not None and reply["equal"] is None:
+                # Both stages share one time limit.
+                left = max(self.timeout - reply["seconds"], 0.1)
+                try:
+                    algebra = self._algebra.submit(payload, timeout=left)
+                except RuntimeError:  # closed meanwhile
+                    verdict.cancel()
+                    return
+                algebra.add_done_callback(lambda done: decided(done, spent + reply["seconds"]))
+            elif reply is not None:
+                verdict.set_result(Verdict(reply["equal"], reply["how"], spent + reply["seconds"]))
+
+        def decided(job: "Future[Any]", spent: float) -> None:
+            reply = self._outcome(job, verdict, spent)
+            if reply is not None:
+                verdict.set_result(Verdict(reply["equal"], reply["how"], spent + reply["seconds"]))
+
+        self._compare.submit(payload).add_done_callback(compared)
+        return verdict
+
+    def _outcome(self, job: "Future[Any]", verdict: "Future[Verdict]", spent: float) -> Any:
+        """A worker's reply; None where there is none, and then the verdict says so."""
+        if job.cancelled():
+            verdict.cancel()
+            return None
+        failure = job.exception()
+        if failure is None:
+            return job.result()
+        if isinstance(failure, WorkerTimeout):
+            with self._counting:
+                self.timeouts += 1
+            logger.warning("a comparison of two answers took over %g s and was killed", self.timeout)
+            verdict.set_result(Verdict(False, "timeout", self.timeout))
+        elif isinstance(failure, WorkerError):
+            logger.error("a comparison of two answers failed, which is a mistake in the grader: %s", failure)
+            verdict.set_result(Verdict(False, "error", spent))
+        elif isinstance(failure, WorkerFailure):
+            with self._counting:
+                self.deaths += 1
+            logger.warning("a comparison of two answers lost its worker: %s", failure)
+            verdict.set_result(Verdict(False, "worker_died", spent))
+        else:
+            verdict.set_exception(failure)
+        return None
+
+    def grade_batch(self, pairs: Iterable[Pair], policy: GradingPolicy | None = None) -> list[Verdict]:
+        """Verdicts of (prediction, gold) pairs, in their order."""
+        futures = [self.submit(prediction, gold, policy) for prediction, gold in pairs]
+        return [future.result() for future in futures]
+
+    async def grade_async(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> Verdict:
+        """One verdict, without blocking the event loop."""
+        return await asyncio.wrap_future(self.submit(prediction, gold, policy))
+
+    def start(self) -> None:
+        """Starts the comparing workers now; does not wait for them."""
+        self._compare.start()
+
+    def close(self) -> None:
+        """Kills the workers; comparisons that are not finished are cancelled or lose their worker."""
+        self._compare.close()
+        self._algebra.close()
+
+    def __enter__(self) -> "GradingPool":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+_shared: tuple[int, GradingPool] | None = None
+_sharing = threading.Lock()
+
+
+def shared_pool() -> GradingPool:
+    """This process's own pool of one worker, started when it is first needed (anew after a fork)."""
+    global _shared
+    with _sharing:
+        if _shared is None or _shared[0] != os.getpid():
+            _shared = (os.getpid(), GradingPool(workers=1))
+        return _shared[1]
+
+
+def grade(prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> Verdict:
+    """Whether `prediction` equals `gold` under `policy` (the default policy when None).
+
+    Settled in this process where strings or plain numbers decide, else in the worker of `shared_pool`.
+    """
+    return shared_pool().submit(prediction, gold, policy).result()
+
+
+def grade_responses(
+    responses: Sequence[str],
+    golds: Sequence[str],
+    policy: GradingPolicy | None = None,
+    pool: GradingPool | None = None,
+) -> list[Graded]:
+    """Extracts each response's answer and grades it against the gold at the same place."""
+    pool = pool or shared_pool()
+    extracted = [extract_answer(response, policy) for response in responses]
+    verdicts = pool.grade_batch(zip(extracted, golds, strict=True), policy)
+    return [Graded(verdict, answer) for verdict, answer in zip(verdicts, extracted, strict=True)]

@@ -1,0 +1,328 @@
+"""Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
+
+from openrlhf.grading import expressions as ex
+from openrlhf.grading.identity import proportional, same_multiset, same_value
+from openrlhf.grading.numeric import NotExact, exact, is_unknown
+from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.quantities import Quantities
+from openrlhf.grading.realsets import NotRealSet, same_real_set
+from openrlhf.grading.rewriting import expanded, lifted, matching_constants, renamed
+from openrlhf.grading.words import plain_words
+
+_SETS = (ex.SetOperation, ex.SetBuilder)
+_INEQUALITIES = frozenset(("<", ">", "<=", ">=", "!=", "in", "notin"))
+
+
+class Comparison:
+    """Compares under one policy. `same` may raise `TooComplex` and `Undefined`, which mean: not known."""
+
+    def __init__(self, policy: GradingPolicy) -> None:
+        self.policy = policy
+        self.quantities = Quantities(policy, self.same)
+
+    def same(self, mine: ex.Node, gold: ex.Node) -> bool:
+        """Whether `mine`, the prediction, equals `gold`."""
+        mine, gold = self.quantities.combined(lifted(mine)), self.quantities.combined(lifted(gold))
+        if mine == gold:
+            return True
+        if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
+            return self.lists(mine, gold)
+        if isinstance(mine, ex.Relation) or isinstance(gold, ex.Relation):
+            return self.relations(mine, gold)
+        return self.values(mine, gold)
+
+    # Lists, sets, tuples.
+
+    def lists(self, mine: ex.Node, gold: ex.Node) -> bool:
+        for independent in (True, False):
+            if self.expanded_lists(expanded(mine, independent), expanded(gold, independent)):
+                return True
+        return False
+
+    def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
+            return self.same(mine, gold)
+        if _is_condition(mine) or _is_condition(gold):
+            try:
+                return _variables_agree(mine, gold) and same_real_set(mine, gold)
+            except NotRealSet:
+                pass
+        if isinstance(mine, ex.Listed) and isinstance(gold, ex.Listed):
+            return self.two_lists(mine, gold)
+        one, other = (mine, gold) if isinstance(mine, ex.Listed) else (gold, mine)
+        assert isinstance(one, ex.Listed)
+        if (
+            isinstance(other, ex.Relation)
+            and isinstance(other.sides[-1], ex.SetOf)
+            and other.operators[-1] in ("=", "in")
+        ):
+            other = other.sides[-1]
+        items = tuple(_value_of(item) for item in one.items)
+        if isinstance(other, ex.SetOf):
+            return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
+        if isinstance(other, ex.Relation) and other.operators == ("=",) and isinstance(other.sides[1], ex.Tuple):
+            other = other.sides[1]
+        if isinstance(other, ex.Tuple) and other.brackets in ("()", "<>") and one.joined != "or":
+            return self.in_order(items, other.items) if one is mine else self.in_order(other.items, items)
+        return False
+
+    def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
+        mine_items, gold_items = _labels_spread(mine.items), _labels_spread(gold.items)
+        either = "or" in (mine.joined, gold.joined)
+        if either:
+            mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
+        if self.policy.lists == "in_order" and not either:
+            return self.in_order(mine_items, gold_items)
+        return same_multiset(mine_items, gold_items, self.same)
+
+    def sets(self, mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
+        return same_multiset(self.distinct(mine), self.distinct(gold), self.same)
+
+    def distinct(self, items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
+        kept: list[ex.Node] = []
+        for item in items:
+            if not any(self.same(item, other) for other in kept):
+                kept.append(item)
+        return tuple(kept)
+
+    def in_order(self, mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
+        return len(mine) == len(gold) and all(map(self.same, mine, gold))
+
+    # Equations and inequalities.
+
+    def relations(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if isinstance(mine, ex.Relation) and isinstance(gold, ex.Relation):
+            return self.two_relations(mine, gold)
+        relation, other = (mine, gold) if isinstance(mine, ex.Relation) else (gold, mine)
+        assert isinstance(relation, ex.Relation)
+        if _is_condition(relation):
+            try:
+                return same_real_set(mine, gold)
+            except NotRealSet:
+                if relation.operators != ("in",):
+                    return False
+        return any(
+            self.same(side, other) if relation is mine else self.rounded_or_same(relation, other, side)
+            for side in _results(relation)
+        )
+
+    def rounded_or_same(self, gold: ex.Relation, mine: ex.Node, side: ex.Node) -> bool:
+        about = gold.operators[-1] == "~"
+        return (about and self.quantities.rounds_to(mine, side)) or self.same(mine, side)
+
+    def two_relations(self, mine: ex.Relation, gold: ex.Relation) -> bool:
+        if _is_condition(mine) or _is_condition(gold):
+            return self.two_conditions(mine, gold)
+        mine_results, gold_results = _results(mine), _results(gold)
+        if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
+            value = mine_results[0]
+            if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
+                value = renamed(value, mine.sides[0].arguments, gold.sides[0].arguments)
+            return any(self.rounded_or_same(gold, value, side) for side in gold_results)
+        if len(mine.sides) == 2 and len(gold.sides) == 2:
+            if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
+                return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
+            mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
+            return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
+        return len(mine.sides) == len(gold.sides) and self.in_order(mine.sides, gold.sides)
+
+    def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
+        if not _variables_agree(mine, gold):
+            return False
+        try:
+            return same_real_set(mine, gold)
+        except NotRealSet:
+            pass
+        if mine.operators == gold.operators and self.in_order(mine.sides, gold.sides):
+            return True
+        turned = ex.Relation(mine.sides[::-1], tuple(_TURNED.get(op, op) for op in mine.operators[::-1]))
+        if turned.operators == gold.operators and self.in_order(turned.sides, gold.sides):
+            return True
+        if len(mine.operators) == 1 and len(gold.operators) == 1:
+            sign = proportional(ex.difference(*mine.sides), ex.difference(*gold.sides))
+            operator = mine.operators[0] if sign > 0 else _TURNED.get(mine.operators[0], mine.operators[0])
+            return sign != 0 and operator == gold.operators[0]
+        return False
+
+    def same_label(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if mine == gold:
+            return True
+        if isinstance(mine, ex.Call) and isinstance(gold, ex.Call):
+            return mine.name == gold.name and len(mine.arguments) == len(gold.arguments)
+        pair = {type(mine), type(gold)}
+        if pair == {ex.Call, ex.Symbol}:
+            # y = … for f(x) = …
+            symbol = mine if isinstance(mine, ex.Symbol) else gold
+            call = gold if symbol is mine else mine
+            return isinstance(symbol, ex.Symbol) and symbol.name in ("y", getattr(call, "name", "y"), "?")
+        if ex.Symbol("?") in (mine, gold):
+            return True
+        if isinstance(mine, ex.Words) or isinstance(gold, ex.Words):
+            return isinstance(mine, ex.Words) and isinstance(gold, ex.Words) and _same_words(mine, gold)
+        return False
+
+    # Single values.
+
+    def values(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if isinstance(mine, ex.Words) or isinstance(gold, ex.Words):
+            return isinstance(mine, ex.Words) and isinstance(gold, ex.Words) and _same_words(mine, gold)
+        if isinstance(mine, ex.Quantity) or isinstance(gold, ex.Quantity):
+            return self.quantities.same(mine, gold)
+        if isinstance(mine, ex.Modulo) or isinstance(gold, ex.Modulo):
+            return self.residues(mine, gold)
+        if isinstance(mine, ex.Ratio) or isinstance(gold, ex.Ratio):
+            return self.ratios(mine, gold)
+        if isinstance(mine, _COLLECTIONS) or isinstance(gold, _COLLECTIONS):
+            return self.collections(mine, gold)
+        if self.quantities.rounded(mine, gold):
+            return True
+        return same_value(*matching_constants(mine, gold))
+
+    def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
+        mine, gold = _as_tuple(mine, gold), _as_tuple(gold, mine)
+        if isinstance(mine, ex.SetOf) and isinstance(gold, ex.SetOf):
+            return self.sets(mine.items, gold.items)
+        if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
+            same_brackets = mine.brackets.replace("<>", "()") == gold.brackets.replace("<>", "()")
+            return (same_brackets or len(gold.items) > 2) and self.in_order(mine.items, gold.items)
+        if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
+            return self.in_order(mine.rows, gold.rows)
+        for one, other in ((mine, gold), (gold, mine)):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not isinstance(other, _REGIONS):
+                return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
+        try:
+            return same_real_set(mine, gold)
+        except NotRealSet:
+            pass
+        if isinstance(mine, ex.SetOperation) and isinstance(gold, ex.SetOperation):
+            return mine.operator == gold.operator and same_multiset(_operands(mine), _operands(gold), self.same)
+        if isinstance(mine, ex.SetBuilder) and isinstance(gold, ex.SetBuilder):
+            return self.same(mine.element, gold.element) and same_multiset(mine.conditions, gold.conditions, self.same)
+        return False
+
+    def residues(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if not isinstance(mine, ex.Modulo) or not isinstance(gold, ex.Modulo):
+            return self.same(_residue(mine), _residue(gold))
+        if not self.same(mine.modulus, gold.modulus):
+            return False
+        try:
+            return (exact(mine.value) - exact(gold.value)) % exact(gold.modulus) == 0
+        except (NotExact, ZeroDivisionError):
+            return self.same(mine.value, gold.value)
+
+    def ratios(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if isinstance(mine, ex.Ratio) and isinstance(gold, ex.Ratio):
+            if len(mine.terms) != len(gold.terms):
+                return False
+            return all(
+                self.same(ex.Product((a, gold.terms[0])), ex.Product((b, mine.terms[0])))
+                for a, b in zip(mine.terms[1:], gold.terms[1:], strict=True)
+            )
+        ratio, other = (mine, gold) if isinstance(mine, ex.Ratio) else (gold, mine)
+        assert isinstance(ratio, ex.Ratio)
+        if len(ratio.terms) != 2:
+            return False
+        quotient = ex.Product((ratio.terms[0], ex.reciprocal(ratio.terms[1])))
+        return self.same(quotient, other) if ratio is mine else self.same(other, quotient)
+
+
+_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
+_COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
+
+
+def _has_signs(node: ex.Node) -> bool:
+    return any(isinstance(part, ex.PlusMinus) for part in node.walk())
+
+
+def _is_condition(node: ex.Node) -> bool:
+    """Whether the answer is a condition on a variable rather than a value."""
+    if isinstance(node, ex.Listed):
+        return any(_is_condition(item) for item in node.items)
+    return isinstance(node, ex.Relation) and any(operator in _INEQUALITIES for operator in node.operators)
+
+
+def _variables(node: ex.Node) -> set[str]:
+    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
+
+
+def _variables_agree(mine: ex.Node, gold: ex.Node) -> bool:
+    """Two conditions have to be about the same variables; a set or an interval names none."""
+    mine_names, gold_names = _variables(mine), _variables(gold)
+    return not mine_names or not gold_names or mine_names == gold_names
+
+
+def _is_label(node: ex.Node) -> bool:
+    """What may stand left of "=" as the name of a value."""
+    if isinstance(node, (ex.Symbol, ex.Words)):
+        return True
+    if isinstance(node, ex.Call) and is_unknown(node.name):
+        return all(isinstance(part, (ex.Symbol, ex.Number)) for part in node.arguments)
+    if isinstance(node, (ex.Tuple, ex.Product)):
+        return all(isinstance(part, ex.Symbol) for part in node.children())
+    return False
+
+
+def _results(relation: ex.Relation) -> list[ex.Node]:
+    """The values that an equation may stand for when it is compared with a value: x = 5, 5 = x, 2 + 3 = 5."""
+    first, last = relation.sides[0], relation.sides[-1]
+    if _is_condition(relation) and relation.operators != ("in",):
+        return []
+    if _is_label(first) and (isinstance(first, ex.Call) or not _variables(first) & _variables(last)):
+        results = [last]
+    elif isinstance(last, ex.Symbol) and not _variables(last) & _variables(first):
+        return [first]
+    elif not any(_variables(side) for side in relation.sides):
+        results = [last]
+    else:
+        return []
+    if relation.operators[-1] == "~" and len(relation.sides) > 2:
+        results.append(relation.sides[-2])
+    return results
+
+
+def _value_of(item: ex.Node) -> ex.Node:
+    """The value behind a label: 5 of x = 5."""
+    if isinstance(item, ex.Relation) and (results := _results(item)):
+        return results[0]
+    return item
+
+
+def _labels_spread(items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
+    """x = 1, 2 means x = 1, x = 2; labels that all items share say nothing and go."""
+    labels = {item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)}
+    unlabelled = sum(not isinstance(item, ex.Relation) for item in items)
+    if len(labels) == 1 and (unlabelled == len(items) - 1 or unlabelled == 0):
+        return tuple(_value_of(item) for item in items)
+    return items
+
+
+def _bare(sides: tuple[ex.Node, ...]) -> list[ex.Node]:
+    return [side.value if isinstance(side, ex.Quantity) else side for side in sides]
+
+
+def _residue(node: ex.Node) -> ex.Node:
+    return node.value if isinstance(node, ex.Modulo) else node
+
+
+def _operands(node: ex.Node) -> list[ex.Node]:
+    """The parts of a chain of one commutative set operation."""
+    if isinstance(node, ex.SetOperation) and node.operator in ("cup", "cap"):
+        return [*_operands(node.left), *_operands(node.right)]
+    return [node]
+
+
+def _as_tuple(node: ex.Node, other: ex.Node) -> ex.Node:
+    """A vector written as a column or a named point A(1, 2), where the other side is a tuple."""
+    if isinstance(node, ex.Matrix) and isinstance(other, ex.Tuple) and other.brackets in ("()", "<>"):
+        if len(node.rows) == 1:
+            return ex.Tuple(node.rows[0].items, "()")
+        if all(len(row.items) == 1 for row in node.rows):
+            return ex.Tuple(tuple(row.items[0] for row in node.rows), "()")
+    if isinstance(node, ex.Call) and isinstance(other, ex.Tuple) and len(node.arguments) > 1:
+        return ex.Tuple(node.arguments, "()")
+    return node
+
+
+def _same_words(mine: ex.Words, gold: ex.Words) -> bool:
+    return plain_words(mine.text) == plain_words(gold.text)

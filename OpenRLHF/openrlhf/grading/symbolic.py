@@ -1,0 +1,52 @@
+"""The last resort: computer algebra, for what `parser` does not read (integrals, sums, products, limits).
+
+Runs in a worker of its own that can be killed; may take arbitrarily long.
+"""
+
+import sympy
+from latex2sympy2_extended import latex2sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+
+from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.text import tidy
+
+_CONVERSION = ConversionConfig(lowercase_symbols=False)
+_DIGITS = 25
+_AGREEMENT = sympy.Float(10) ** -18
+_POINTS = (sympy.Rational(3, 7), sympy.Rational(5, 8), sympy.Rational(2, 9))
+
+
+def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, str]:
+    """(equal, how) by SymPy; "unreadable" where it cannot read one of the two either."""
+    mine, theirs = _read(prediction), _read(gold)
+    if mine is None or theirs is None:
+        return False, "unreadable"
+    if mine == theirs:
+        return True, "symbolic"
+    if not isinstance(mine, sympy.Expr) or not isinstance(theirs, sympy.Expr):
+        return False, "symbolic"
+    difference = mine - theirs
+    symbols = sorted(difference.free_symbols, key=str)
+    if not symbols:
+        return _vanishes(difference.doit()), "symbolic"
+    # Each point shifts every symbol by something else, so that none of them are equal.
+    for point in _POINTS:
+        values = {symbol: point + sympy.Rational(place, 31) for place, symbol in enumerate(symbols)}
+        if not _vanishes(difference.subs(values).doit()):
+            return False, "symbolic"
+    return True, "symbolic"
+
+
+def _vanishes(difference: sympy.Expr) -> bool:
+    if difference.is_zero is not None:
+        return bool(difference.is_zero)
+    value = difference.evalf(_DIGITS)
+    return bool(value.is_number and abs(value) < _AGREEMENT)
+
+
+def _read(answer: str) -> sympy.Basic | None:
+    try:
+        parsed = latex2sympy(tidy(answer), conversion_config=_CONVERSION)
+    except Exception:  # its parser raises bare Exception for anything it cannot read
+        return None
+    return parsed if isinstance(parsed, sympy.Basic) else None

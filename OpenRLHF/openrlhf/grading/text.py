@@ -1,0 +1,108 @@
+"""Writes the many spellings of one answer the same way, without reading its mathematics."""
+
+import re
+import unicodedata
+
+_SYMBOLS = {
+    "−": "-", "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "﹣": "-",
+    "×": r"\times ", "✕": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "∗": "*",
+    "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ",
+    "λ": r"\lambda ", "μ": r"\mu ", "ω": r"\omega ", "φ": r"\phi ", "σ": r"\sigma ", "ρ": r"\rho ",
+    "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "Ø": r"\emptyset ",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
+    "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "≡": r"\equiv ",
+    "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "º": r"^\circ ", "′": "'", "″": "''", "’": "'", "‘": "'",
+    "“": '"', "”": '"', "∠": r"\angle ", "△": r"\triangle ", "⟨": r"\langle ", "⟩": r"\rangle ",
+    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "…": r"\ldots ", "⋯": r"\ldots ",
+    "、": ",", "。": ".", "∶": ":", "ℯ": "e", "ⅈ": "i", "∣": "|", "∨": r"\text{ or }", "∧": r"\text{ and }",
+    "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2002": " ", "\u2003": " ", "\u3000": " ",
+    "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
+}  # fmt: skip
+_SYMBOL = re.compile("|".join(map(re.escape, _SYMBOLS)))
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_ROOT_SIGN = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|\\pi|[A-Za-z])?")
+_ROOT_DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+
+_CIRCLED = re.compile("[①-⑳]")
+_MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
+_FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
+_SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
+_SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])")
+_SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~")
+_GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
+_NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
+_ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
+_DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
+_EMPTINESS = re.compile(r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}$.,;:*]")
+_BLANKS = re.compile(r"\s+")
+_BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
+
+
+def tidy(answer: str) -> str:
+    r"""`answer` with plain symbols for Unicode ones, `\frac` for its variants, and no sizes, spacing or `$`.
+
+    Spaces stay, one at a time. Linear in the length of the answer.
+    """
+    text = answer
+    if not text.isascii():
+        text = _plain_symbols(text)
+    if "\\" in text:
+        text = _FRACTIONS.sub(r"\\frac", text)
+        text = _BINOMIALS.sub(r"\\binom", text)
+        text = _SIDES.sub("", text)
+        text = _SIZES.sub(" ", text)
+        text = _GROUPED.sub("{,}", text)
+        text = _NO_SPACE.sub("", text)
+        text = _ROW_END.sub("\0", text)
+        text = _SPACES.sub(" ", text)
+        text = _DELIMITERS.sub(" ", text)
+        text = text.replace("\0", "\\\\")
+    elif "$" in text:
+        text = text.replace("$", " ")
+    if "." in text:
+        text = _MODULE.sub("", text)
+    text = _BLANKS.sub(" ", text).strip()
+    return _strip_end(text)
+
+
+def has_substance(text: str) -> bool:
+    """Whether anything is left besides typesetting and punctuation."""
+    return bool(_EMPTINESS.sub("", text))
+
+
+def compact(tidied: str) -> str:
+    """Without the spaces that mean nothing: those that do not stand between two digits."""
+    return _BLANK_INSIDE.sub("", tidied)
+
+
+def _plain_symbols(text: str) -> str:
+    text = text.replace("\0", "")
+    text = _SUPERSCRIPT.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUBSCRIPT.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _CIRCLED.sub(lambda m: rf"\textcircled{{{ord(m.group()) - ord('①') + 1}}}", text)
+    text = _VULGAR.sub(_vulgar_fraction, text)
+    text = _ROOT_SIGN.sub(_root, text)
+    text = _SYMBOL.sub(lambda m: _SYMBOLS[m.group()], text)
+    return unicodedata.normalize("NFKC", text)
+
+
+def _vulgar_fraction(match: re.Match[str]) -> str:
+    over, under = unicodedata.normalize("NFKC", match.group()).split("\u2044")
+    return rf"\frac{{{over}}}{{{under or 1}}}"
+
+
+def _root(match: re.Match[str]) -> str:
+    radicand = match.group(2)
+    return rf"\sqrt{_ROOT_DEGREE[match.group(1)]}" + (f"{{{radicand}}}" if radicand else " ")
+
+
+def _strip_end(text: str) -> str:
+    """Without the full stop or comma of the sentence that the answer stood in."""
+    while text and text[-1] in ".,;:。" and not text.endswith(("...", "\\.", "\\,", "\\;", "\\:")):
+        text = text[:-1].rstrip()
+    return text

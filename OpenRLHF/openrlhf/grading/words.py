@@ -1,0 +1,136 @@
+"""Answers in words: numbers spelled out, times of day, and text compared without regard to its typography."""
+
+import re
+import unicodedata
+from fractions import Fraction
+
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SMALL = {word: number for number, word in enumerate(_UNITS)} | {
+    word: 10 * number for number, word in enumerate(_TENS, start=2)
+}
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PARTS = {
+    "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+    "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
+}  # fmt: skip
+_WORD_BREAK = re.compile(r"[\s-]+")
+
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
+_HOUR = re.compile(r"(\d{1,2})\s*([ap])\.?\s?m\.?", re.IGNORECASE)
+
+_TEXT_COMMAND = re.compile(r"\\(?:text|textrm|textbf|textit|textnormal|mathrm|mbox|hbox|operatorname)(?![A-Za-z])")
+_MARKUP = re.compile(r"[{}$*\"“”]|\\[ ,;!]")
+_FINAL_MARKS = re.compile(r"(?<=\w)[.!?](?=\s|$)|(?<=[^\W\d])[,;:](?=\s|$)|(?<=[a-z)])'s?(?=\s|$)")
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b\s+(?=\w)")
+_BLANKS = re.compile(r"\s+")
+
+_SAME_MEANING = {
+    "no solutions": "no solution", "no real solutions": "no real solution", "none": "none",
+    "there is no solution": "no solution", "there are no solutions": "no solution", "dne": "does not exist",
+    "it does not exist": "does not exist", "doesn't exist": "does not exist", "true statement": "true",
+    "all reals": "all real numbers", "all real": "all real numbers", "every real number": "all real numbers",
+    "any real number": "all real numbers", "no real number": "no solution",
+    "infinite solutions": "infinitely many solutions", "infinitely many": "infinitely many solutions",
+    "infinite number of solutions": "infinitely many solutions",
+    "diverge": "diverges", "divergent": "diverges",
+    "converge": "converges", "convergent": "converges", "correct": "true", "right": "right",
+    "is undefined": "undefined", "not defined": "undefined", "neither": "neither",
+}  # fmt: skip
+
+
+def number_from_words(text: str) -> Fraction | None:
+    """The number that English words spell ("twenty-one", "two thirds", "3 million"); None for other text."""
+    words = [word for word in _WORD_BREAK.split(text.strip().lower()) if word != "and"]
+    if not words or len(words) > 20:
+        return None
+    part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s")) or (2 if words[-1] == "halves" else None)
+    if part is not None and len(words) > 1:
+        count = Fraction(1) if words[:-1] in (["a"], ["an"], ["one"]) else _whole(words[:-1])
+        return None if count is None else count / part
+    return _whole(words)
+
+
+def _whole(words: list[str]) -> Fraction | None:
+    total = current = Fraction(0)
+    seen = False
+    for word in words:
+        if word in _SMALL:
+            current += _SMALL[word]
+        elif word == "hundred" and seen:
+            current *= 100
+        elif word == "dozen":
+            current = (current or Fraction(1)) * 12
+        elif word in _SCALES and seen:
+            total += current * _SCALES[word]
+            current = Fraction(0)
+        elif not seen and re.fullmatch(r"\d+(?:\.\d+)?", word) and len(words) > 1:
+            current = Fraction(word)
+        else:
+            return None
+        seen = True
+    return total + current
+
+
+def clock_time(text: str) -> tuple[int, int, int, str] | None:
+    """(hour, minute, second, "a", "p" or "") of a time of day; None for other text."""
+    if match := _CLOCK.fullmatch(text):
+        hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+        half = (match[4] or "").lower()
+    elif match := _HOUR.fullmatch(text):
+        hour, minute, second, half = int(match[1]), 0, 0, match[2].lower()
+    else:
+        return None
+    if hour > 24 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
+        return None
+    return hour, minute, second, half
+
+
+def same_time(first: tuple[int, int, int, str], second: tuple[int, int, int, str]) -> bool:
+    """Whether two times of day agree; one without a.m. or p.m. leaves that open."""
+    if first[1:3] != second[1:3]:
+        return False
+    if bool(first[3]) == bool(second[3]):
+        return _hours(first) == _hours(second)
+    marked, open_ = (first, second) if first[3] else (second, first)
+    return open_[0] in (marked[0], _hours(marked))
+
+
+def _hours(time: tuple[int, int, int, str]) -> int:
+    if not time[3]:
+        return time[0]
+    return time[0] % 12 + (12 if time[3] == "p" else 0)
+
+
+def plain_words(answer: str) -> str:
+    """An answer without typesetting: case, quotes, articles and final marks do not count."""
+    text = unicodedata.normalize("NFKC", answer)
+    text = _TEXT_COMMAND.sub(" ", text)
+    text = _MARKUP.sub(" ", text)
+    text = _BLANKS.sub(" ", text).strip().casefold()
+    text = _FINAL_MARKS.sub("", text)
+    if len(text.split()) > 1:
+        text = _ARTICLES.sub("", text)
+    text = _BLANKS.sub(" ", text).strip()
+    return _SAME_MEANING.get(text, text)

@@ -1,0 +1,77 @@
+"""The policy network: a Hugging Face causal language model behind one scoring interface."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openrlhf.config.errors import UserError
+from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.scorer import ScoreSpec, ScoringHead
+
+
+class Actor(nn.Module):
+    """Scores ragged rows. `model` is the plain transformers (or PEFT) model, for saving and loading.
+
+    packed: lay rows out end to end in one row; otherwise as a padded rectangle. Results do not depend on it.
+    """
+
+    def __init__(self, model: nn.Module, *, packed: bool = True, pad_token_id: int = 0) -> None:
+        super().__init__()
+        self.model = model
+        self.packed = packed
+        self.pad_token_id = pad_token_id
+        causal_lm = self.causal_lm
+        _refuse_unscorable(causal_lm)
+        head = causal_lm.get_output_embeddings()
+        if not isinstance(head, ScoringHead):
+            causal_lm.set_output_embeddings(ScoringHead.replacing(head))
+
+    @property
+    def causal_lm(self) -> Any:
+        """The transformers model itself, below PEFT's wrapper if there is one."""
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "peft_config") else model
+
+    @property
+    def head(self) -> ScoringHead:
+        return self.causal_lm.get_output_embeddings()
+
+    def forward(
+        self,
+        rows: RaggedRows,
+        spec: ScoreSpec | None = None,
+        posterior_hidden: Tensor | None = None,
+        posterior_head: ScoringHead | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """The fields of `Scores` for the rows' scored tokens, or, where `spec` is None, their predictors' hidden
+        states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it finds in tuples.
+
+        posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
+        with `posterior_head` the output layer that belongs to it, this model's own by default.
+        """
+        hidden = rows.hidden_states(self.causal_lm.base_model, packed=self.packed, pad_token_id=self.pad_token_id)
+        hidden = hidden[rows.predictors]
+        if spec is None:
+            return hidden
+        return self.head(hidden, spec, posterior_hidden, posterior_head)
+
+
+def _refuse_unscorable(model: Any) -> None:
+    """Models that do something to the logits behind the output layer would be scored wrongly: refuse them."""
+    config = model.config
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
+        value = getattr(text_config, name, neutral)
+        if value not in (neutral, None):
+            raise UserError(
+                f"{type(model).__name__} changes its logits behind the output layer ({name}={value}), which the "
+                "chunked scorer does not support; choose a model without it (Qwen, Llama, Mistral, ...)"
+            )
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Policy and posterior must be the same function of their input: no dropout while training, LoRA's excepted."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
+            module.p = 0.0

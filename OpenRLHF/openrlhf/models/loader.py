@@ -1,0 +1,150 @@
+"""Loads models and tokenizers with the settings that the commands share; never runs code from a model folder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from openrlhf.config.errors import UserError
+from openrlhf.models.actor import Actor, disable_dropout
+
+
+def load_config(path: str) -> PretrainedConfig:
+    """The model's configuration, without its weights.
+
+    Raises:
+        UserError: the folder or the hub has none, or the model needs code of its own.
+    """
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        hint = (
+            "the folder exists but holds no usable config.json"
+            if Path(path).is_dir()
+            else "there is no such folder here, and it could not be had from the model hub"
+        )
+        raise UserError(
+            f"cannot load the model {path!r}: {hint} ({reason}). Set --pretrain to a local folder."
+        ) from None
+
+
+def load_tokenizer(path: str, *, use_fast: bool = True) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; a missing padding token becomes the end-of-sequence token.
+
+    Raises:
+        UserError: no tokenizer, or one without an end-of-sequence token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=use_fast, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"cannot load a tokenizer from {path!r} ({reason}); save it beside the model (tokenizer.json)"
+        ) from None
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer of {path!r} has no eos_token: generation could never end. Set one and save it.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def attention_implementation(args: Any) -> str:
+    """sdpa unless asked otherwise; `--flash_attn` means flash-attn where it is installed, and an error where not."""
+    if getattr(args, "attn_implementation", None):
+        return args.attn_implementation
+    if not getattr(args, "flash_attn", False):
+        return "sdpa"
+    from transformers.utils import is_flash_attn_2_available
+
+    if is_flash_attn_2_available():
+        return "flash_attention_2"
+    if not torch.cuda.is_available():
+        return "sdpa"  # the plan says so; there is no flash attention without a GPU
+    raise UserError(
+        "--flash_attn is given but flash-attn is not installed: pip install --no-build-isolation -e '.[flash]', "
+        "or leave the flag out to use sdpa"
+    )
+
+
+def load_actor(
+    path: str, args: Any, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
+) -> Actor:
+    """An `Actor` on the CPU, its parameters sharded as they are created where a ZeRO-3 configuration is given.
+
+    args: the command's flags (bf16, attention, gradient checkpointing, LoRA, packing).
+    """
+    keep_alive = None
+    if zero3_config is not None:
+        from transformers.integrations import HfDeepSpeedConfig
+
+        keep_alive = HfDeepSpeedConfig(zero3_config)  # from_pretrained shards while this object lives
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
+    load_config(path)
+    model = AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=dtype,
+        attn_implementation=attention_implementation(args),
+        trust_remote_code=False,
+        quantization_config=_quantization(args),
+    )
+    del keep_alive
+    model.config.use_cache = False
+    disable_dropout(model)
+    if not trainable:
+        model.requires_grad_(False)
+        return Actor(model.eval(), packed=args.packing_samples, pad_token_id=pad_token_id)
+    if args.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": args.gradient_checkpointing_use_reentrant})
+    if args.lora_rank > 0:
+        model = _with_lora(model, args)
+    if getattr(args, "use_liger_kernel", False):
+        _apply_liger(model)
+    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id)
+
+
+def _quantization(args: Any) -> Any:
+    if not getattr(args, "load_in_4bit", False):
+        return None
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise UserError("--load_in_4bit needs bitsandbytes: pip install bitsandbytes, or leave the flag out")
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def _with_lora(model: Any, args: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    model.enable_input_require_grads()  # gradient checkpointing needs a gradient to reach the first layer
+    targets = args.target_modules
+    if isinstance(targets, list) and len(targets) == 1:
+        targets = targets[0]
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type="CAUSAL_LM",
+            r=args.lora_rank,
+            lora_alpha=args.lora_alpha,
+            target_modules=targets,
+            lora_dropout=args.lora_dropout,
+            bias="none",
+        ),
+    )
+
+
+def _apply_liger(model: Any) -> None:
+    try:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    except ImportError:
+        raise UserError("--use_liger_kernel needs liger-kernel: pip install liger-kernel, or leave it out") from None
+    _apply_liger_kernel_to_instance(model=model)

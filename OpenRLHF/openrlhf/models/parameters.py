@@ -1,0 +1,64 @@
+"""Full parameters under their Hugging Face names, wherever and however the model is sharded.
+
+The one source for weight sync and for saving: every rank iterates in lockstep (a gather is collective under ZeRO-3).
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openrlhf.models.actor import Actor
+
+
+class FullParameters:
+    """Iterates (name, full tensor) of a causal language model; LoRA is merged on the way, a tied head left out.
+
+    The tensors are valid only until the next one is asked for.
+    """
+
+    def __init__(self, actor: Actor, dtype: torch.dtype | None = None) -> None:
+        self._actor = actor
+        self._dtype = dtype
+        self._entries = list(self._plan())
+
+    def _plan(self) -> Iterator[tuple[str, nn.Parameter, Any]]:
+        """(name, parameter, LoRA layer or None) in a fixed order, the same on every rank."""
+        model = self._actor.causal_lm
+        layers = dict(model.named_modules())
+        tied = model.config.tie_word_embeddings
+        for name, parameter in model.named_parameters():
+            if "lora_" in name or (tied and name == "lm_head.weight"):
+                continue
+            layer = None
+            if ".base_layer." in name:
+                layer = layers[name[: name.index(".base_layer.")]] if name.endswith(".weight") else None
+                name = name.replace(".base_layer.", ".")
+            yield name, parameter, layer
+
+    def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """(name, dtype, full shape) of what iteration yields, without gathering anything."""
+        return [(name, self._dtype or p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p, _ in self._entries]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter, layer in self._entries:
+            with _gathered([parameter, *_lora_parameters(layer)]), torch.no_grad():
+                tensor = parameter.detach()
+                if layer is not None:
+                    tensor = tensor + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+                yield name, tensor if self._dtype is None else tensor.to(self._dtype)
+
+
+def _lora_parameters(layer: Any) -> list[nn.Parameter]:
+    return [] if layer is None else [p for n, p in layer.named_parameters() if "lora_" in n]
+
+
+def _gathered(parameters: list[nn.Parameter]) -> Any:
+    sharded = [p for p in parameters if hasattr(p, "ds_id")]
+    if not sharded:
+        return nullcontext()
+    from deepspeed.runtime.zero import GatheredParameters
+
+    return GatheredParameters(sharded)

@@ -1,0 +1,76 @@
+"""Rows of different lengths as one flat batch, and its two views for a transformer: packed and padded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RaggedRows:
+    """Token sequences laid end to end, and which of their tokens are scored.
+
+    ids: int64 [total], all rows one after the other.
+    lengths: length of every row; they sum to `total`.
+    scored: int64 [T], indices into `ids` of the tokens whose log-probabilities are wanted, rows in order.
+    """
+
+    ids: Tensor
+    lengths: tuple[int, ...]
+    scored: Tensor
+
+    @classmethod
+    def build(
+        cls,
+        rows: Sequence[Sequence[int]],
+        scored: Sequence[Sequence[int]],
+        device: torch.device | str = "cpu",
+    ) -> "RaggedRows":
+        """`scored[b]` holds positions inside row b, each at least 1: the first token has no predictor.
+
+        Raises:
+            ValueError: for no rows, an empty row, or a scored position outside 1 … len(row) − 1.
+        """
+        if not rows or not all(len(row) for row in rows):
+            raise ValueError("a batch needs at least one row, and every row at least one token")
+        flat_ids: list[int] = []
+        flat_scored: list[int] = []
+        for row, positions in zip(rows, scored, strict=True):
+            if any(not 1 <= position < len(row) for position in positions):
+                raise ValueError(
+                    f"a scored position lies outside 1 … {len(row) - 1}: an empty prompt leaves nothing that "
+                    "predicts the first token"
+                )
+            flat_scored.extend(len(flat_ids) + position for position in positions)
+            flat_ids.extend(row)
+        return cls(
+            torch.tensor(flat_ids, dtype=torch.long, device=device),
+            tuple(len(row) for row in rows),
+            torch.tensor(flat_scored, dtype=torch.long, device=device),
+        )
+
+    @property
+    def targets(self) -> Tensor:
+        """int64 [T]: the scored tokens themselves."""
+        return self.ids[self.scored]
+
+    @property
+    def predictors(self) -> Tensor:
+        """int64 [T]: flat indices of the positions whose hidden state predicts each scored token."""
+        return self.scored - 1
+
+    def hidden_states(self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0) -> Tensor:
+        """[total, width]: the backbone's last hidden states in flat order, however the rows were laid out."""
+        if packed:
+            # transformers isolates packed sequences only without a mask, with restarting positions and no cache.
+            positions = torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
+            out = backbone(input_ids=self.ids[None], position_ids=positions[None], attention_mask=None, use_cache=False)
+            return out.last_hidden_state[0]
+        width = max(self.lengths)
+        lengths = torch.tensor(self.lengths, device=self.ids.device)
+        mask = torch.arange(width, device=self.ids.device)[None] < lengths[:, None]
+        padded = torch.full(mask.shape, pad_token_id, dtype=torch.long, device=self.ids.device)
+        padded[mask] = self.ids
+        out = backbone(input_ids=padded, attention_mask=mask.long(), use_cache=False)
+        return out.last_hidden_state[mask]

@@ -1,0 +1,69 @@
+"""Saves a model as a plain Hugging Face folder, gathered from its shards."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from transformers import GenerationConfig
+
+from openrlhf.models.actor import Actor
+from openrlhf.models.parameters import FullParameters
+from openrlhf.trainer.checkpoint import partial, publish
+
+
+def save_pretrained(actor: Actor, tokenizer: Any, folder: Path, *, source: str) -> None:
+    """Collective: every rank calls it, rank 0 writes `folder` (weights, config, tokenizer, generation config).
+
+    LoRA is merged into the weights; the adapter itself goes to `folder/adapter`. `source` is where the model
+    came from, for its generation config. An existing `folder` keeps its other files.
+    """
+    writer = not dist.is_initialized() or dist.get_rank() == 0
+    state = {}
+    for name, tensor in FullParameters(actor):
+        if writer:
+            state[name] = tensor.detach().cpu().clone()
+    if writer:
+        target = partial(folder)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        _write(actor, tokenizer, target, state, source)
+        _move_into(target, folder)
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def _write(actor: Actor, tokenizer: Any, target: Path, state: dict, source: str) -> None:
+    model = actor.causal_lm
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.use_cache = True
+    config.dtype = next(iter(state.values())).dtype
+    config.architectures = [type(model).__name__]
+    kept, model.config = model.config, config
+    model.save_pretrained(target, state_dict=state)
+    model.config = kept
+    tokenizer.save_pretrained(target)
+    generation_config(source, tokenizer).save_pretrained(target)
+
+
+def generation_config(source: str, tokenizer: Any) -> GenerationConfig:
+    """The generation config that came with the model, or one that ends at the tokenizer's end-of-sequence."""
+    try:
+        return GenerationConfig.from_pretrained(source)
+    except OSError:
+        return GenerationConfig(
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+        )
+
+
+def _move_into(complete: Path, folder: Path) -> None:
+    """Renames `complete` to `folder`; where that exists, its files are replaced one by one and others kept."""
+    if not folder.exists():
+        publish(folder)
+        return
+    for file in complete.iterdir():
+        os.replace(file, folder / file.name)
+    complete.rmdir()

@@ -1,0 +1,230 @@
+"""Opens one engine in this process, or several as Ray actors behind the same interface."""
+
+import importlib.util
+import inspect
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from openrlhf.config.errors import UserError
+from openrlhf.rollout.actor import EngineActor, actor_options
+from openrlhf.rollout.engine import Completion, Key, Request, RolloutEngine, Sampling
+from openrlhf.rollout.errors import EngineError
+
+ENGINES = ("auto", "vllm", "hf")
+
+
+def choose_engine(engine: str) -> str:
+    """Turns "auto" into "vllm" where vLLM is installed, else "hf"."""
+    if engine not in ENGINES:
+        raise UserError(f"there is no rollout engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    if engine != "auto":
+        return engine
+    return "vllm" if importlib.util.find_spec("vllm") else "hf"
+
+
+def open_engine(model_path: str, engine: str = "auto", **options: Any) -> RolloutEngine:
+    """One engine in this process.
+
+    `options` are those of `VllmEngine`. The Hugging Face engine passes over those that only vLLM has, except
+    tensor parallelism, which it refuses.
+    """
+    if choose_engine(engine) == "vllm":
+        from openrlhf.rollout.vllm_engine import VllmEngine
+
+        return VllmEngine(model_path, **options)
+    from openrlhf.rollout.hf_engine import HfEngine
+
+    if options.get("tensor_parallel_size", 1) > 1:
+        raise UserError("the Hugging Face engine runs on one device; set tensor parallel size 1 or use vLLM")
+    known = inspect.signature(HfEngine).parameters
+    return HfEngine(model_path, **{name: value for name, value in options.items() if name in known})
+
+
+def open_pool(
+    model_path: str,
+    engine: str = "auto",
+    *,
+    num_engines: int = 1,
+    stall_limit_s: float = 3600.0,
+    **options: Any,
+) -> RolloutEngine:
+    """An engine, or `num_engines` of them, to generate with; call `shutdown()` at the end.
+
+    One engine lives in this process and needs no Ray. More become Ray actors, one per GPU where there are
+    GPUs (with tensor parallelism that many each); Ray is started on this machine, on loopback, if this
+    process is not connected to one.
+    `options` as in `open_engine`, `stall_limit_s` as in `EnginePool`.
+    """
+    if num_engines == 1:
+        return open_engine(model_path, engine, **options)
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps every port on loopback
+        ray.init(include_dashboard=False, log_to_driver=False)
+    try:
+        actors = _start_actors(model_path, choose_engine(engine), num_engines, options)
+        pool = EnginePool(actors, stall_limit_s=stall_limit_s, stops_ray=started)
+        pool.wait_until_ready()
+    except BaseException:
+        if started:
+            ray.shutdown()
+        raise
+    return pool
+
+
+def _start_actors(model_path: str, engine: str, count: int, options: dict[str, Any]) -> list[Any]:
+    import ray
+    from ray.util.placement_group import placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    size = options.get("tensor_parallel_size", 1)
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    bundle = {"CPU": 1.0, "GPU": 1.0} if has_gpus else {"CPU": 1.0}
+    if ray.cluster_resources().get("GPU", 0) < count * size and has_gpus:
+        raise UserError(
+            f"{count} engines of tensor parallel size {size} need {count * size} GPUs, Ray has "
+            f"{ray.cluster_resources()['GPU']:g}; lower --num_engines or --tensor_parallel_size"
+        )
+    remote = ray.remote(EngineActor)
+    actors = []
+    for _ in range(count):
+        group = placement_group([bundle] * size, strategy="STRICT_PACK")
+        ready, _rest = ray.wait([group.ready()], timeout=60)
+        if not ready:
+            raise UserError(f"Ray has no room for {count} engines; it has {ray.cluster_resources()}")
+        strategy = PlacementGroupSchedulingStrategy(
+            placement_group=group,
+            placement_group_bundle_index=0,
+            placement_group_capture_child_tasks=True,
+        )
+        settings = actor_options(
+            tensor_parallel_size=size,
+            gpus_per_worker=1.0 if has_gpus else 0.0,
+            bundle_indices=range(size),
+        )
+        actors.append(remote.options(scheduling_strategy=strategy, **settings).remote(model_path, engine, **options))
+    return actors
+
+
+class EnginePool:
+    """Several `EngineActor`s of Ray's behind the interface of one engine.
+
+    engines: the actor handles.
+    stall_limit_s: seconds in which some engine must deliver something, while any of them owes completions.
+
+    Raises (`generate` and the other calls): EngineError naming the engine that died or stalled and the
+    requests that it owed; an engine's UserError comes through as it is.
+    """
+
+    def __init__(self, engines: Sequence[Any], *, stall_limit_s: float = 3600.0, stops_ray: bool = False) -> None:
+        self.engines = list(engines)
+        self._stall_limit_s = stall_limit_s
+        self._stops_ray = stops_ray
+
+    def wait_until_ready(self) -> None:
+        self._on_all("ready")
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Completion]]:
+        """See `RolloutEngine.generate`. All samples of a prompt go to the same engine, for its prefix cache.
+
+        Closing the iterator early does not stop the engines; their next call waits until they are done.
+        """
+        streams: dict[Any, int] = {}
+        owed: list[set[Key]] = []
+        for index, share in enumerate(spread(requests, len(self.engines), sampling.max_new_tokens)):
+            owed.append({request.key for request in share})
+            if share:
+                generate = self.engines[index].generate.options(num_returns="streaming")
+                streams[generate.remote(share, sampling)] = index
+        return self._collect(streams, owed)
+
+    def _collect(self, streams: dict[Any, int], owed: list[set[Key]]) -> Iterator[list[Completion]]:
+        import ray
+
+        deadline = time.monotonic() + self._stall_limit_s
+        while streams:
+            ready, _rest = ray.wait(list(streams), timeout=max(0.0, deadline - time.monotonic()), fetch_local=False)
+            if not ready:
+                index = next(iter(streams.values()))
+                raise EngineError(
+                    f"no completion for {self._stall_limit_s:g} s; engine {index} still owes "
+                    f"{len(owed[index])} (raise --generate_timeout if the completions are that long)",
+                    index,
+                    sorted(owed[index]),
+                )
+            stream: Any
+            for stream in ready:
+                index = streams[stream]
+                try:
+                    completions: list[Completion] = _get(next(stream), index, owed[index])
+                except StopIteration:
+                    del streams[stream]
+                    continue
+                deadline = time.monotonic() + self._stall_limit_s
+                owed[index].difference_update(completion.key for completion in completions)
+                yield completions
+
+    def sleep(self) -> None:
+        self._on_all("sleep")
+
+    def wake(self) -> None:
+        self._on_all("wake")
+
+    def shutdown(self) -> None:
+        """Ends the actors, also those that no longer answer."""
+        import ray
+
+        for engine in self.engines:
+            ray.kill(engine)
+        self.engines.clear()
+        if self._stops_ray:
+            ray.shutdown()
+
+    def _on_all(self, method: str) -> None:
+        calls = [getattr(engine, method).remote() for engine in self.engines]
+        for index, call in enumerate(calls):
+            _get(call, index, (), timeout=self._stall_limit_s)
+
+
+def _get(reference: Any, engine: int, owed: Sequence[Key] | set[Key], timeout: float | None = None) -> Any:
+    """`ray.get`, with errors that name the engine."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+    try:
+        return ray.get(reference, timeout=timeout)
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise EngineError(f"engine {engine} failed: {error}", engine, sorted(owed)) from error
+    except RayActorError as error:
+        raise EngineError(f"engine {engine} died: {error}", engine, sorted(owed)) from error
+    except GetTimeoutError as error:
+        raise EngineError(f"engine {engine} was silent for {timeout:g} s", engine, sorted(owed)) from error
+
+
+def spread(requests: Sequence[Request], engines: int, max_new_tokens: int) -> list[list[Request]]:
+    """Shares requests out so that each engine has about as many tokens to handle at most.
+
+    Requests with the same prompt stay together. The heaviest prompts go first, each to the engine with the
+    least so far; equal ones in the order given, so the result is a function of the requests alone.
+    """
+    prompts: dict[tuple[int, ...], list[Request]] = defaultdict(list)
+    for request in requests:
+        prompts[request.prompt_ids].append(request)
+    shares: list[list[Request]] = [[] for _ in range(engines)]
+    loads = [0] * engines
+
+    def weight(group: list[Request]) -> int:
+        return len(group[0].prompt_ids) + len(group) * max_new_tokens
+
+    for group in sorted(prompts.values(), key=weight, reverse=True):
+        lightest = loads.index(min(loads))
+        shares[lightest].extend(group)
+        loads[lightest] += weight(group)
+    return shares

@@ -1,0 +1,48 @@
+"""Sampling inside `generate` with a generator per row; only `hf_engine` imports this module."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import LogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
+
+from openrlhf.rollout.engine import Sampling
+
+
+class SeededSampler(LogitsProcessor):
+    """Chooses each row's next token itself and leaves `generate` no choice.
+
+    With do_sample, `generate` draws all rows from one global generator, so a sample would depend on its
+    neighbours. Here row i draws from its own generator, by the exponential race: argmax of p / e, e ~ Exp(1),
+    is a sample of p (the Gumbel-max trick). Everything but the chosen token is set to -inf, so that greedy
+    decoding takes it.
+
+    logprobs: per step, the chosen tokens' log-probabilities [rows] in float32, under the model's own
+        distribution (before temperature, top-k and top-p).
+    """
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int], device: torch.device) -> None:
+        self.logprobs: list[torch.Tensor] = []
+        self._temperature = sampling.temperature
+        self._cuts: list[LogitsProcessor] = []
+        if sampling.top_k > 0:
+            self._cuts.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1.0:
+            self._cuts.append(TopPLogitsWarper(sampling.top_p))
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """input_ids [rows, length], scores (logits) [rows, vocabulary]."""
+        logits = scores.float()
+        choice = logits.argmax(-1) if self._temperature == 0 else self._draw(input_ids, logits)
+        chosen = choice[:, None]
+        self.logprobs.append((logits.gather(1, chosen) - logits.logsumexp(-1, keepdim=True)).squeeze(1))
+        return torch.full_like(scores, float("-inf")).scatter_(1, chosen, 0.0)
+
+    def _draw(self, input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        cut = logits / self._temperature
+        for warper in self._cuts:
+            cut = warper(input_ids, cut)
+        noise = torch.empty_like(cut)
+        for row, generator in enumerate(self._generators):
+            noise[row].exponential_(generator=generator)
+        return (cut - noise.log()).argmax(-1)

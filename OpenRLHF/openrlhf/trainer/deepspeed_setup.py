@@ -1,0 +1,118 @@
+"""DeepSpeed as this project uses it: process group, configuration, engines; GPUs and CPUs through the same code."""
+
+import logging
+import os
+import warnings
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from openrlhf.config.errors import UserError
+
+# A collective that waits longer than this has lost a peer.
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+def local_device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
+    """Joins the group described by MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE: NCCL on GPUs, Gloo on CPUs.
+
+    Without these variables this process is a group of its own, so that `python3 -m ...` needs no launcher.
+    """
+    if dist.is_initialized():
+        return
+    # DeepSpeed 0.19 calls collectives by the names that torch 2.13 deprecates, once per gather.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+
+    if "WORLD_SIZE" not in os.environ:
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+    os.environ.setdefault("LOCAL_RANK", "0")
+    if os.environ["MASTER_PORT"] == "0":
+        from openrlhf.utils.network import free_port
+
+        os.environ["MASTER_PORT"] = str(free_port())
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        backend = "nccl"
+    else:
+        from deepspeed.ops import __compatible_ops__
+
+        # Its shared-memory collectives compile for more than a minute and gain nothing at this size.
+        __compatible_ops__["deepspeed_shm_comm"] = False
+        backend = "gloo"
+    deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
+
+
+def deepspeed_config(args: Any, *, trainable: bool) -> dict:
+    """DeepSpeed's configuration from the command's flags.
+
+    Batch sizes mean nothing to DeepSpeed here: accumulation boundaries are set by the learner, and the loss carries
+    its own normalisation. `gradient_accumulation_steps` is 2 so that its offloading code expects accumulation.
+    """
+    stage = args.zero_stage
+    world_size = dist.get_world_size()
+    offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    zero: dict[str, Any] = {"stage": stage if trainable or stage == 3 else 0}
+    if stage == 3:
+        zero["zero_hpz_partition_size"] = args.zpg
+        if not trainable:
+            # Small parameters that stay gathered would not notice when a moving average changes their shard.
+            zero["stage3_param_persistence_threshold"] = 0
+    if trainable:
+        zero["overlap_comm"] = bool(args.overlap_comm)
+        if args.adam_offload:
+            zero["offload_optimizer"] = offload
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 2,
+        "train_batch_size": 2 * world_size,
+        "zero_optimization": zero,
+        "bf16": {"enabled": bool(args.bf16)},
+        "gradient_clipping": args.max_norm if trainable else 0.0,
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": None,
+        "wall_clock_breakdown": False,
+    }
+    if args.grad_accum_dtype:
+        config["data_types"] = {"grad_accum_dtype": args.grad_accum_dtype}
+    return config
+
+
+def build_optimizer(model: nn.Module, args: Any, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters; no weight decay on biases and norms."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise UserError("no parameter of the model is trainable: check --lora_rank and --target_modules")
+    # ZeRO-3 shards have one dimension; their full shape is kept in `ds_shape`.
+    dims = {p: len(getattr(p, "ds_shape", p.shape)) for p in trainable}
+    groups = [
+        {"params": [p for p in trainable if dims[p] > 1], "weight_decay": args.l2},
+        {"params": [p for p in trainable if dims[p] <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    betas = tuple(args.adam_betas)
+    if args.adam_offload and torch.cuda.is_available():
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        return DeepSpeedCPUAdam(groups, lr=learning_rate, betas=betas, adamw_mode=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=torch.cuda.is_available())
+
+
+def initialize(model: nn.Module, args: Any, optimizer: torch.optim.Optimizer | None) -> Any:
+    """A DeepSpeed engine around `model`; without an optimizer it only shards and gathers (inference)."""
+    import deepspeed
+
+    config = deepspeed_config(args, trainable=optimizer is not None)
+    if optimizer is not None and config["zero_optimization"].get("offload_optimizer") and not torch.cuda.is_available():
+        del config["zero_optimization"]["offload_optimizer"]  # everything is on the CPU already
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
+    return engine

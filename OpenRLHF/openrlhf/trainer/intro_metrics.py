@@ -1,0 +1,69 @@
+"""The figures of a step, each defined once (docs/metrics.md)."""
+
+import math
+from collections.abc import Sequence
+
+from openrlhf.trainer.rollouts import Rollout
+from openrlhf.utils.tally import Tally
+
+
+def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Over all sampled rationales of the step, kept or not. Rewards that failed are counted, not averaged."""
+    count = len(rollouts)
+    graded = [rollout.reward for rollout in rollouts if not math.isnan(rollout.reward)]
+    kept = sum(rollout.correct for rollout in rollouts)
+    reward = sum(graded) / len(graded) if graded else math.nan
+    length = sum(len(rollout.token_ids) for rollout in rollouts) / count
+    return {
+        "train/accuracy": kept / count,
+        "train/reward": reward,
+        "train/return": reward,
+        "train/kept": float(kept),
+        "train/kept_share": kept / count,
+        "train/solved_prompts_share": _solved(rollouts),
+        "train/response_length": length,
+        "train/total_length": length + sum(len(rollout.prompt.token_ids) for rollout in rollouts) / count,
+        "train/truncated_share": sum(rollout.finish_reason == "length" for rollout in rollouts) / count,
+        "train/reward_failures": float(count - len(graded)),
+    }
+
+
+def _solved(rollouts: Sequence[Rollout]) -> float:
+    """Share of prompts with at least one correct rationale."""
+    solved: dict[int, bool] = {}
+    for rollout in rollouts:
+        solved[rollout.prompt.index] = solved.get(rollout.prompt.index, False) or rollout.correct
+    return sum(solved.values()) / len(solved)
+
+
+def update_metrics(tallies: Sequence[Tally], rate: float, skipped: int, skipped_in_all: int) -> dict[str, float]:
+    """Over the optimiser steps of one rollout batch; token figures are means over all trained tokens.
+
+    A step without any kept rationale has no loss and no token figures; they are left out, not written as zero.
+    """
+    metrics = {
+        "train/actor_lr": rate,
+        "train/optimizer_steps": float(len(tallies)),
+        "train/skipped_steps": float(skipped),
+        "train/skipped_steps_total": float(skipped_in_all),
+    }
+    if not tallies:
+        return metrics
+    metrics["train/policy_loss"] = sum(tally.totals["loss"] for tally in tallies) / len(tallies)
+    metrics["train/grad_norm"] = sum(tally.maxima["grad_norm"] for tally in tallies) / len(tallies)
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    merged = total.metrics()
+    w_squared = merged.pop("w_squared")
+    if w_squared > 0:
+        # (Σw)² / (N Σw²): 1 where all factors are equal, 1/N where one outweighs all others
+        metrics["train/w_ess_share"] = merged["w"] ** 2 / w_squared
+    metrics["trained_tokens"] = merged.pop("trained_tokens")
+    for name in ("loss", "grad_norm_max"):
+        merged.pop(name)
+    merged["w_mean"] = merged.pop("w")
+    if "engine_gap" in merged:
+        merged["engine_gap_mean"] = merged.pop("engine_gap")
+    metrics.update({f"train/{name}": value for name, value in merged.items()})
+    return metrics

@@ -1,0 +1,133 @@
+"""The loop of training on fixed data (SFT): every process runs it on its own share of each batch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from openrlhf.config.schedule import learning_rate, warmup_steps
+from openrlhf.datasets.sampler import EpochSampler
+from openrlhf.models.saving import save_pretrained
+from openrlhf.trainer.batching import Example, split_over_ranks
+from openrlhf.trainer.checkpoint import latest_state, rotate_hf_copies, tag_of
+from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.run_log import Progress, RunLog
+from openrlhf.utils.tally import Tally
+
+
+@dataclass
+class OfflineState:
+    """step counts optimiser steps. loss_mean is a running mean (0.9 old, 0.1 new)."""
+
+    step: int = 0
+    loss_mean: float = 0.0
+    sampler: dict[str, int] = field(default_factory=dict)
+
+
+class OfflineTrainer:
+    """Batches of `train_batch_size` samples over all ranks; the loss is a mean over the batch's scored tokens.
+
+    samples, held_out: examples whose weights are set anew for every batch.
+    """
+
+    def __init__(
+        self, args: Any, learner: Learner, tokenizer: Any, samples: Sequence[Example], held_out: Sequence[Example]
+    ) -> None:
+        self.args = args
+        self.learner = learner
+        self.tokenizer = tokenizer
+        self.samples = samples
+        self.held_out = held_out
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self.sampler = EpochSampler(len(samples), args.train_batch_size, seed=args.seed, epochs=args.max_epochs)
+        self.total_steps = len(self.sampler)
+        self.warmup = warmup_steps(self.total_steps, args.lr_warmup_ratio)
+        self.state = OfflineState()
+
+    def train(self) -> None:
+        """Runs to the end and saves the model to `save_path`."""
+        self._resume()
+        log = RunLog(self.args, self.args.save_path) if self.rank == 0 else None
+        if log is not None:
+            log.truncate_to(self.state.step if self.state.step else -1)
+        progress = Progress(self.total_steps, self.state.step, quiet=self.rank != 0)
+        for indices in self.sampler:
+            rate = self._rate()
+            with progress.phase("train"):
+                loss, metrics = self._update([self.samples[i] for i in indices], rate)
+            self.state.step += 1
+            step = self.state.step
+            self.state.loss_mean = loss if step == 1 else 0.9 * self.state.loss_mean + 0.1 * loss
+            metrics.update({"train/gpt_loss": loss, "train/lr": rate, "train/loss_mean": self.state.loss_mean})
+            if self.held_out and (_due(step, self.args.eval_steps) or step == self.total_steps):
+                with progress.phase("evaluate"):
+                    metrics["eval/gpt_loss"] = self._evaluate()
+            progress.step(f"loss {loss:.4g}, lr {rate:.3g}", every=self.args.logging_steps)
+            if log is not None and _due(step, self.args.logging_steps):
+                log.metrics(step, metrics)
+            if _due(step, self.args.save_steps):
+                self._save()
+        progress.close()
+        save_pretrained(self.learner.actor, self.tokenizer, Path(self.args.save_path), source=self.args.pretrain)
+        if log is not None:
+            log.close()
+
+    def _rate(self) -> float:
+        return learning_rate(
+            self.state.step,
+            total_steps=self.total_steps,
+            warmup=self.warmup,
+            peak=self.args.learning_rate,
+            min_ratio=self.args.lr_min_ratio,
+            name=self.args.lr_scheduler,
+        )
+
+    def _update(self, batch: Sequence[Example], rate: float) -> tuple[float, dict[str, float]]:
+        tally = self._over_ranks(self.learner.train_step(self._share(batch), rate))
+        tokens = sum(len(example.ids) for example in batch)
+        metrics = {"train/grad_norm": tally.maxima["grad_norm"], "train/batch_tokens": float(tokens)}
+        return tally.totals["loss"], metrics
+
+    def _evaluate(self) -> float:
+        return self._over_ranks(self.learner.evaluate_nll(self._share(self.held_out))).metrics()["nll"]
+
+    def _share(self, batch: Sequence[Example]) -> list[list[Example]]:
+        """This rank's micro-batches, weighted so that the loss is the mean over all scored tokens of the batch."""
+        weight = 1.0 / sum(len(example.scored) for example in batch)
+        weighted = [Example(ids=e.ids, scored=e.scored, weight=weight) for e in batch]
+        return split_over_ranks(weighted, self.world_size, self.args.micro_train_batch_size)[self.rank]
+
+    def _over_ranks(self, tally: Tally) -> Tally:
+        """The sum over all ranks, on every rank."""
+        parts: list[Tally] = [Tally()] * self.world_size
+        dist.all_gather_object(parts, tally)
+        total = Tally()
+        for part in parts:
+            total.merge(part)
+        return total
+
+    def _resume(self) -> None:
+        parent = Path(self.args.ckpt_path)
+        saved = latest_state(parent) if self.args.load_checkpoint else None
+        if saved is None:
+            return
+        load_learner(self.learner, str(parent), saved[0])
+        self.state = OfflineState(**saved[1])
+        self.sampler.load_state_dict(self.state.sampler)
+
+    def _save(self) -> None:
+        self.state.sampler = self.sampler.state_dict()
+        if not self.args.disable_ds_ckpt:
+            save_learner(self.learner, self.args.ckpt_path, self.state.step, asdict(self.state), self.args.max_ckpt_num)
+        if self.args.save_hf_ckpt:
+            copy = Path(self.args.ckpt_path) / f"{tag_of(self.state.step)}_hf"
+            save_pretrained(self.learner.actor, self.tokenizer, copy, source=self.args.pretrain)
+            if self.rank == 0:
+                rotate_hf_copies(copy.parent, self.args.max_ckpt_num)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,106 @@
+"""Who computes the answer-conditioned distribution p: the current weights, a moving average, or the starting model."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from openrlhf.models.actor import Actor
+from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.scorer import ScoringHead
+from openrlhf.trainer.frozen import FrozenActor
+
+
+class Posterior(Protocol):
+    """`head` is the output layer that belongs to the hidden states; None means the policy's own."""
+
+    head: ScoringHead | None
+
+    def hidden(self, rows: RaggedRows) -> Tensor:
+        """[T, width] without gradient: states that predict the scored tokens of `rows`."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after every optimiser step."""
+        ...
+
+    def save(self, folder: Path, rank: int) -> None: ...
+
+    def load(self, folder: Path, rank: int) -> None: ...
+
+
+class OnlinePosterior:
+    """The policy itself, as published: p drifts with q (DEMO.md describes the collapse this can lead to)."""
+
+    head: ScoringHead | None = None
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def hidden(self, rows: RaggedRows) -> Tensor:
+        self._engine.eval()  # LoRA's dropout must not blur the posterior
+        with torch.no_grad():
+            hidden = self._engine(rows)
+        self._engine.train()
+        return hidden
+
+    def after_step(self) -> None:
+        pass
+
+    def save(self, folder: Path, rank: int) -> None:
+        pass
+
+    def load(self, folder: Path, rank: int) -> None:
+        pass
+
+
+class InitialPosterior(OnlinePosterior):
+    """The frozen starting model."""
+
+    def __init__(self, frozen: FrozenActor) -> None:
+        self._frozen = frozen
+        self.head = frozen.actor.head
+
+    def hidden(self, rows: RaggedRows) -> Tensor:
+        return self._frozen.hidden(rows)
+
+
+class EmaPosterior(InitialPosterior):
+    """An exponential moving average of the policy's weights: θ̄ ← d·θ̄ + (1 − d)·θ after every optimiser step.
+
+    The average itself is kept in float32, this rank's shard only, since bf16 would swallow small steps.
+    """
+
+    def __init__(self, frozen: FrozenActor, policy: Actor, decay: float) -> None:
+        super().__init__(frozen)
+        self._decay = decay
+        pairs = zip(policy.causal_lm.parameters(), frozen.actor.causal_lm.parameters(), strict=True)
+        self._pairs = [(_local(source), _local(target)) for source, target in pairs]
+        self._average = [target.detach().float().clone() for _, target in self._pairs]
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            for (source, target), average in zip(self._pairs, self._average, strict=True):
+                average.lerp_(source.to(average), 1.0 - self._decay)
+                target.copy_(average)
+
+    def save(self, folder: Path, rank: int) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {str(i): average.contiguous() for i, average in enumerate(self._average)}
+        save_file(tensors, folder / f"posterior_ema_rank{rank}.safetensors")
+
+    def load(self, folder: Path, rank: int) -> None:
+        from safetensors.torch import load_file
+
+        tensors = load_file(folder / f"posterior_ema_rank{rank}.safetensors")
+        with torch.no_grad():
+            for i, ((_, target), average) in enumerate(zip(self._pairs, self._average, strict=True)):
+                average.copy_(tensors[str(i)])
+                target.copy_(average)
+
+
+def _local(parameter: torch.nn.Parameter) -> Tensor:
+    """What this rank holds of a parameter: its ZeRO-3 shard, or all of it."""
+    return parameter.ds_tensor if hasattr(parameter, "ds_tensor") else parameter.data

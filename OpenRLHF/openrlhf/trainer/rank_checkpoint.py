@@ -1,0 +1,38 @@
+"""A learner's state on disk: DeepSpeed's shards, the posterior's, and the loop's own state as JSON."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from openrlhf.trainer.checkpoint import STATE_FILE, partial, publish_checkpoint, tag_of
+from openrlhf.trainer.learner import Learner
+
+
+def save_learner(learner: Learner, parent: str, step: int, state: dict[str, Any], keep: int) -> None:
+    """Collective: writes {parent}/global_step{step}, makes it the latest, and removes the oldest beyond `keep`."""
+    folder = partial(Path(parent) / tag_of(step))
+    first = dist.get_rank() == 0
+    if first:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    dist.barrier()
+    learner.engine.save_checkpoint(parent, tag=folder.name, save_latest=False)
+    if learner.posterior is not None:
+        learner.posterior.save(folder, dist.get_rank())
+    dist.barrier()
+    if first:
+        (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+        publish_checkpoint(Path(parent), step, keep)
+    dist.barrier()
+
+
+def load_learner(learner: Learner, parent: str, tag: str) -> None:
+    """Collective. Only checkpoints that you wrote yourself: DeepSpeed unpickles its files."""
+    loaded, _ = learner.engine.load_checkpoint(parent, tag)
+    if loaded is None:
+        raise RuntimeError(f"DeepSpeed found no checkpoint {tag} in {parent}")
+    if learner.posterior is not None:
+        learner.posterior.load(Path(parent) / tag, dist.get_rank())

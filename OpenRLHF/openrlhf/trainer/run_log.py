@@ -1,0 +1,139 @@
+"""Where a run's figures go: metrics.jsonl, TensorBoard, wandb (any combination), samples, and the terminal."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from openrlhf.trainer.rollouts import Rollout
+
+
+class RunLog:
+    """Appends: a continued run goes on in the same files, once `truncate_to` dropped what lies after its checkpoint."""
+
+    def __init__(self, args: Any, default_folder: str) -> None:
+        self.path = Path(getattr(args, "metrics_path", None) or Path(default_folder) / "metrics.jsonl")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._samples = self.path.with_name("samples.jsonl")
+        self._tensorboard = _open_tensorboard(args)
+        self._wandb = _open_wandb(args)
+
+    def truncate_to(self, step: int) -> None:
+        """Drops rows after `step`, which a killed run wrote and a continued one will write again."""
+        for path in (self.path, self._samples):
+            if path.is_file():
+                rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+                kept = [row for row in rows if json.loads(row)["step"] <= step]
+                path.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """values: full names, e.g. train/accuracy; one definition each, see docs/metrics.md."""
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, step)
+            self._tensorboard.flush()
+        if self._wandb is not None:
+            self._wandb.log({**values, "train/global_step": step})
+
+    def samples(self, step: int, rollouts: Sequence[Rollout]) -> None:
+        """Keeps some rationales for reading."""
+        with self._samples.open("a", encoding="utf-8") as out:
+            for rollout in rollouts:
+                row = {
+                    "step": step,
+                    "prompt": rollout.prompt.text,
+                    "answer": rollout.prompt.label,
+                    "response": rollout.text,
+                    "reward": rollout.reward,
+                    "finish_reason": rollout.finish_reason,
+                    "tokens": len(rollout.token_ids),
+                }
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _open_tensorboard(args: Any) -> Any:
+    if not args.use_tensorboard:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(log_dir=str(Path(args.use_tensorboard) / args.wandb_run_name))
+
+
+def _open_wandb(args: Any) -> Any:
+    if not args.use_wandb:
+        return None
+    from openrlhf.config.errors import UserError
+
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("--use_wandb needs the package wandb: pip install -e '.[wandb]', or leave it out") from None
+    if args.use_wandb.lower() not in ("true", "1", "offline"):
+        wandb.login(key=args.use_wandb)
+    mode = "offline" if args.use_wandb.lower() == "offline" else None
+    return wandb.init(
+        entity=args.wandb_org,
+        project=args.wandb_project,
+        group=args.wandb_group,
+        name=args.wandb_run_name,
+        config={k: v for k, v in vars(args).items() if k != "use_wandb"},
+        mode=mode,
+    )
+
+
+class Progress:
+    """A bar with the current phase on a terminal; a line per step where the output is a file or a job's log."""
+
+    def __init__(self, total: int, done: int, *, quiet: bool = False, out: TextIO | None = None) -> None:
+        self._out = out or sys.stderr
+        self._quiet = quiet
+        self._live = self._out.isatty() and not quiet
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", file=self._out, disable=not self._live, dynamic_ncols=True
+        )
+        self._total, self._done, self._first = total, done, done
+        self._start = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Shows the phase while it lasts and measures it."""
+        self._bar.set_description(name)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def detail(self, text: str) -> None:
+        self._bar.set_postfix_str(text)
+
+    def step(self, summary: str, every: int = 1) -> dict[str, float]:
+        """Ends a step; returns the seconds of each of its phases. Without a terminal, prints every `every` steps."""
+        self._done += 1
+        self._bar.set_postfix_str(summary, refresh=False)
+        self._bar.update(1)
+        if not self._live and not self._quiet and self._done % max(every, 1) == 0:
+            elapsed = time.monotonic() - self._start
+            left = elapsed / (self._done - self._first) * (self._total - self._done)
+            phases = " ".join(f"{name} {value:.1f}s" for name, value in self.seconds.items())
+            clock = tqdm.format_interval(left)
+            print(f"step {self._done}/{self._total} | {summary} | {phases} | {clock} left", file=self._out, flush=True)
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+    def close(self) -> None:
+        self._bar.close()

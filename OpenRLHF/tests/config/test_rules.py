@@ -1,0 +1,373 @@
+"""Rules between flags, one sentence each."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from openrlhf.config.effects import ineffective_flags
+from openrlhf.config.errors import UserError
+from openrlhf.config.flags import build_parser, given_flags
+from openrlhf.config.rules import needs_reference, rl_rules, sft_rules
+
+BASE = ["--pretrain", "m", "--prompt_data", "d.json", "--label_key", "answer", "--n_samples_per_prompt", "4"]
+PPO = ["--pretrain", "m", "--prompt_data", "d.json", "--remote_rm_url", "http://host/score"]
+
+
+def intro(*argv: str) -> tuple[Namespace, list[str]]:
+    return rl_rules(build_parser("train_ppo_ray_intro").parse_args([*BASE, *argv]))
+
+
+def ppo(*argv: str) -> tuple[Namespace, list[str]]:
+    return rl_rules(build_parser("train_ppo_ray").parse_args([*PPO, *argv]))
+
+
+def sft(*argv: str) -> tuple[Namespace, list[str]]:
+    return sft_rules(build_parser("train_sft").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))
+
+
+def ineffective(*argv: str) -> dict[str, str]:
+    parser = build_parser("train_ppo_ray_intro")
+    lines = ineffective_flags(parser.parse_args([*BASE, *argv]), given_flags(parser, [*BASE, *argv]))
+    return dict(line.split(" has no effect: ") for line in lines)
+
+
+def test_plain_intro_needs_no_more_than_model_data_label_and_samples():
+    args, notes = intro()
+    assert notes == []
+    assert (args.remote_rm_url, args.critic_pretrain, args.packing_samples) == (["math"], None, True)
+    assert args.attn_implementation == "sdpa"
+    assert not needs_reference(args)
+
+
+def test_the_parsed_namespace_is_left_as_it_was():
+    args = build_parser("train_ppo_ray_intro").parse_args([*BASE, "--input_template", "None"])
+    before = dict(vars(args))
+    rl_rules(args)
+    assert vars(args) == before
+
+
+def test_only_gae_keeps_a_critic():
+    args, notes = ppo("--advantage_estimator", "reinforce", "--critic_pretrain", "c")
+    assert args.critic_pretrain is None
+    assert notes == ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
+
+
+def test_gae_without_critic_starts_it_from_the_policy_under_a_remote_reward():
+    args, notes = ppo()
+    assert args.critic_pretrain == "m"
+    assert "The critic starts from m" in notes[0]
+
+
+def test_gae_without_critic_starts_it_from_the_first_reward_model():
+    parser = build_parser("train_ppo_ray")
+    args, _ = rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--reward_pretrain", "r1,r2"]))
+    assert args.critic_pretrain == "r1"
+    assert args.remote_rm_url is None
+
+
+@pytest.mark.parametrize("estimator", ["rloo", "reinforce_baseline", "group_norm"])
+def test_estimators_that_compare_responses_refuse_a_single_one(estimator: str):
+    with pytest.raises(UserError, match=f"{estimator} compares .* --n_samples_per_prompt is 1: give at least 2"):
+        ppo("--advantage_estimator", estimator)
+    assert ppo("--advantage_estimator", estimator, "--n_samples_per_prompt", "2")[0].n_samples_per_prompt == 2
+
+
+def test_intro_refuses_a_single_sample_per_prompt():
+    with pytest.raises(UserError, match="n_samples_per_prompt is 1"):
+        intro("--n_samples_per_prompt", "1")
+
+
+def test_reinforce_and_gae_accept_a_single_sample():
+    assert ppo("--advantage_estimator", "reinforce")[0].n_samples_per_prompt == 1
+
+
+def test_reward_urls_are_split_on_commas():
+    urls = "http://a:5000/get_reward, https://b/get_reward"
+    assert ppo("--remote_rm_url", urls)[0].remote_rm_url == [
+        "http://a:5000/get_reward",
+        "https://b/get_reward",
+    ]
+
+
+def test_a_reward_file_must_exist_and_stand_alone(tmp_path: Path):
+    file = tmp_path / "grade.py"
+    with pytest.raises(UserError, match=r"grade.py: there is no such file"):
+        intro("--remote_rm_url", str(file))
+    file.write_text("def reward_func(queries, prompts, labels): ...\n", encoding="utf-8")
+    assert intro("--remote_rm_url", str(file))[0].remote_rm_url == [str(file)]
+    with pytest.raises(UserError, match="only URLs can be summed"):
+        intro("--remote_rm_url", f"{file},http://a")
+    with pytest.raises(UserError, match=r"ftp://a is neither a .py file, nor a URL"):
+        intro("--remote_rm_url", "ftp://a")
+
+
+def test_ppo_without_any_reward_is_refused():
+    parser = build_parser("train_ppo_ray")
+    with pytest.raises(UserError, match="no reward: give --remote_rm_url"):
+        rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d"]))
+
+
+@pytest.mark.parametrize(("template", "notes"), [("None", 0), ("", 0), ("Question:", 1)])
+def test_a_template_without_braces_is_none(template: str, notes: int):
+    args, said = intro("--input_template", template)
+    assert args.input_template is None
+    assert len(said) == notes
+
+
+def test_a_template_with_braces_is_kept_and_a_literal_backslash_n_is_pointed_out():
+    args, notes = intro("--input_template", "Q: {}\nA: ")
+    assert (args.input_template, notes) == ("Q: {}\nA: ", [])
+    args, notes = intro("--input_template", r"Q: {}\nA: ")
+    assert args.input_template == r"Q: {}\nA: "
+    assert "backslash" in notes[0]
+
+
+def test_intro_packs_unless_told_not_to():
+    assert not intro("--no_pack_samples")[0].packing_samples
+    assert intro("--packing_samples")[0].packing_samples
+    with pytest.raises(UserError, match="contradict"):
+        intro("--packing_samples", "--no_pack_samples")
+
+
+def test_packing_refuses_pretraining_data():
+    with pytest.raises(UserError, match=r"--pretrain_data does not go with packed rows: remove --pretrain_data$"):
+        intro("--pretrain_data", "text.jsonl")
+    with pytest.raises(UserError, match="remove --pretrain_data or --packing_samples"):
+        ppo("--pretrain_data", "text.jsonl", "--packing_samples")
+    assert ppo("--pretrain_data", "text.jsonl")[0].pretrain_data == "text.jsonl"
+
+
+def test_sleeping_engines_need_colocation():
+    args, notes = intro("--vllm_enable_sleep")
+    assert args.vllm_enable_sleep is False
+    assert "--colocate_all_models" in notes[0]
+    colocated = ["--vllm_enable_sleep", "--colocate_all_models", "--vllm_num_engines", "8"]
+    assert intro(*colocated)[0].vllm_enable_sleep is True
+
+
+def test_the_rollout_batch_is_a_multiple_of_the_actor_ranks():
+    with pytest.raises(UserError, match="--rollout_batch_size 100 cannot be shared equally by 16"):
+        intro("--rollout_batch_size", "100", "--actor_num_nodes", "2")
+
+
+@pytest.mark.parametrize(("engines", "fine"), [("2", True), ("8", True), ("16", True), ("3", False), ("12", False)])
+def test_engines_and_actor_ranks_divide_one_another(engines: str, fine: bool):
+    if fine:
+        assert intro("--vllm_num_engines", engines)[0].vllm_num_engines == int(engines)
+    else:
+        with pytest.raises(UserError, match=f"8 actor ranks and --vllm_num_engines {engines}"):
+            intro("--vllm_num_engines", engines)
+
+
+def test_actor_ranks_are_a_multiple_of_critic_ranks_where_there_is_a_critic():
+    with pytest.raises(UserError, match="8 actor ranks are not a multiple of 3 critic ranks"):
+        ppo("--critic_num_gpus_per_node", "3")
+    ppo("--critic_num_gpus_per_node", "3", "--advantage_estimator", "reinforce")
+
+
+def test_colocated_engines_fill_exactly_the_actor_gpus():
+    fits = ["--colocate_all_models", "--vllm_num_engines", "4", "--vllm_tensor_parallel_size", "2"]
+    assert intro(*fits)[0].colocate_all_models
+    with pytest.raises(UserError, match="8 GPUs, but 4 engines × --vllm_tensor_parallel_size 1 need 4"):
+        intro("--colocate_all_models", "--vllm_num_engines", "4")
+
+
+def test_policy_and_reference_on_the_same_gpus_have_equally_many():
+    flags = ["--colocate_actor_ref", "--ref_num_gpus_per_node", "4"]
+    with pytest.raises(UserError, match="--actor_num_gpus_per_node is 8 and --ref_num_gpus_per_node is 4"):
+        ppo(*flags)
+    ppo(*flags, "--init_kl_coef", "0")
+    intro(*flags)
+
+
+def test_critic_and_reward_on_the_same_gpus_have_equally_many():
+    parser = build_parser("train_ppo_ray")
+    argv = [
+        "--pretrain",
+        "m",
+        "--prompt_data",
+        "d",
+        "--reward_pretrain",
+        "r",
+        "--colocate_critic_reward",
+        "--reward_num_nodes",
+        "2",
+    ]
+    with pytest.raises(UserError, match="--critic_num_nodes is 1 and --reward_num_nodes is 2"):
+        rl_rules(parser.parse_args(argv))
+
+
+def test_intro_loads_a_reference_only_for_a_kl_loss_that_weighs_something():
+    assert needs_reference(intro("--use_kl_loss")[0])
+    assert not needs_reference(intro("--use_kl_loss", "--init_kl_coef", "0")[0])
+    assert needs_reference(ppo()[0])
+    assert not needs_reference(ppo("--init_kl_coef", "0")[0])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--ring_attn_size", "2"], "ring attention is not implemented"),
+        (["--intro_answer_template", " answer: "], "has no {answer}"),
+        (["--intro_num_candidates", "0"], "--intro_num_candidates 0 is out of range: give at least 1"),
+        (["--intro_top_k", "-1"], "--intro_top_k -1 is out of range: give at least 0"),
+        (["--intro_temperature", "0"], "--intro_temperature 0.0 is out of range: give more than 0"),
+        (["--intro_clip_max", "nan"], "--intro_clip_max nan is out of range"),
+        (["--intro_posterior_ema", "1.5"], "give at least 0 and at most 1"),
+        (["--zero_stage", "4"], "--zero_stage 4 is out of range: give at least 0 and at most 3"),
+        (["--train_batch_size", "0"], "--train_batch_size 0 is out of range"),
+        (["--top_p", "0"], "--top_p 0.0 is out of range: give more than 0 and at most 1"),
+        (["--adam_betas", "0.9", "1"], "--adam_betas"),
+        (["--temperature", "0"], "--temperature 0 makes all"),
+        (["--eval_n_samples", "4"], "--eval_temperature 0 are all equal"),
+        (["--vllm_sync_backend", "mpi"], "mpi does not exist: use nccl"),
+        (["--pretrain", ""], "--pretrain is missing"),
+        (["--prompt_data", ""], "--prompt_data is missing"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_flag_to_change(argv: list[str], message: str):
+    with pytest.raises(UserError) as refusal:
+        intro(*argv)
+    assert message in str(refusal.value)
+
+
+def test_intro_without_a_label_key_is_refused():
+    parser = build_parser("train_ppo_ray_intro")
+    with pytest.raises(UserError, match="--label_key"):
+        rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--n_samples_per_prompt", "4"]))
+
+
+def test_flash_attention_is_used_where_installed_and_replaced_with_a_note_elsewhere(monkeypatch):
+    monkeypatch.setattr("openrlhf.config.rules.find_spec", lambda name: None)
+    args, notes = intro("--flash_attn", "--bf16")
+    assert args.attn_implementation == "sdpa"
+    assert "not installed" in notes[0]
+    with pytest.raises(UserError, match="needs the package flash-attn"):
+        intro("--attn_implementation", "flash_attention_2", "--bf16")
+    with pytest.raises(UserError, match="needs the package bitsandbytes"):
+        intro("--load_in_4bit")
+    monkeypatch.setattr("openrlhf.config.rules.find_spec", lambda name: object())
+    args, notes = intro("--flash_attn", "--bf16")
+    assert (args.attn_implementation, notes) == ("flash_attention_2", [])
+    with pytest.raises(UserError, match="float32: add --bf16"):
+        intro("--flash_attn")
+    assert intro("--flash_attn", "--attn_implementation", "eager")[0].attn_implementation == "eager"
+
+
+def test_the_published_command_has_nothing_without_effect():
+    argv = [
+        "--actor_num_nodes",
+        "1",
+        "--actor_num_gpus_per_node",
+        "4",
+        "--vllm_num_engines",
+        "1",
+        "--vllm_tensor_parallel_size",
+        "1",
+        "--micro_train_batch_size",
+        "2",
+        "--train_batch_size",
+        "128",
+        "--rollout_batch_size",
+        "1024",
+        "--n_samples_per_prompt",
+        "4",
+        "--actor_learning_rate",
+        "5e-7",
+        "--temperature",
+        "0.8",
+        "--prompt_max_len",
+        "1024",
+        "--generate_max_len",
+        "2048",
+        "--zero_stage",
+        "3",
+        "--bf16",
+        "--flash_attn",
+        "--packing_samples",
+        "--gradient_checkpointing",
+        "--max_samples",
+        "100000",
+    ]
+    assert ineffective(*argv) == {}
+    assert intro(*argv)[0].packing_samples
+
+
+def test_flags_that_do_nothing_for_intro_say_so_when_given():
+    argv = [
+        "--critic_pretrain",
+        "c",
+        "--critic_learning_rate",
+        "1e-5",
+        "--gamma",
+        "1",
+        "--lambd",
+        "0.9",
+        "--eps_clip",
+        "0.2",
+        "--value_clip",
+        "0.2",
+        "--normalize_reward",
+        "--reward_pretrain",
+        "r",
+        "--ptx_coef",
+        "0.1",
+        "--init_kl_coef",
+        "0.1",
+        "--ref_num_nodes",
+        "2",
+        "--intro_posterior_ema",
+        "0.9",
+        "--max_len",
+        "4096",
+        "--eval_n_samples",
+        "2",
+    ]
+    said = ineffective(*argv)
+    assert set(said) == {word for word in argv if word.startswith("--")}
+    assert said["--gamma"] == "InTRO has no advantages; a response is either right and trained on, or it is not."
+    assert said["--init_kl_coef"] == "InTRO has no KL term without --use_kl_loss."
+
+
+def test_kl_flags_have_an_effect_once_a_kl_loss_is_asked_for():
+    assert ineffective("--init_kl_coef", "0.1", "--kl_estimator", "k3", "--use_kl_loss") == {}
+    assert ineffective("--use_kl_loss", "--ref_num_nodes", "2") == {
+        "--ref_num_nodes": "the reference model shares the GPUs of the policy."
+    }
+    assert set(ineffective("--use_kl_loss", "--init_kl_coef", "0", "--kl_estimator", "k3")) == {
+        "--use_kl_loss",
+        "--kl_estimator",
+    }
+
+
+def test_sampling_flags_have_no_effect_in_the_exact_form():
+    flags = ["--intro_top_k", "5", "--intro_num_candidates", "2", "--intro_clip_max", "10"]
+    assert ineffective(*flags) == {}
+    assert set(ineffective(*flags, "--intro_estimator", "exact")) == {flags[0], flags[2], flags[4]}
+
+
+def test_intro_flags_have_no_effect_under_another_estimator():
+    said = ineffective("--advantage_estimator", "rloo", "--intro_top_k", "5", "--gamma", "0.9")
+    assert said == {"--intro_top_k": "--advantage_estimator is rloo, not intro."}
+
+
+def test_flags_that_are_only_accepted_say_so_in_sft_too():
+    parser = build_parser("train_sft")
+    argv = ["--pretrain", "m", "--dataset", "d", "--max_len", "99", "--aux_loss_coef", "0.1"]
+    said = ineffective_flags(parser.parse_args(argv), given_flags(parser, argv))
+    assert said == ["--aux_loss_coef has no effect: no balancing loss is added for mixtures of experts."]
+
+
+def test_sft_rules():
+    assert sft("--output_key", "response", "--input_template", "None")[0].input_template is None
+    assert sft("--pretrain_mode")[0].attn_implementation == "sdpa"
+    with pytest.raises(UserError, match="give --output_key"):
+        sft()
+    with pytest.raises(UserError, match="--multiturn needs --apply_chat_template"):
+        sft("--output_key", "response", "--multiturn")
+    with pytest.raises(UserError, match="remove one"):
+        sft("--multiturn", "--apply_chat_template", "--pretrain_mode")
+    with pytest.raises(UserError, match="ring attention"):
+        sft("--output_key", "response", "--ring_attn_size", "2")
+    with pytest.raises(UserError, match="--dataset is missing"):
+        sft("--dataset", "")

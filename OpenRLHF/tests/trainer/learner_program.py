@@ -1,0 +1,123 @@
+"""Run by the tests as a process of its own, one per rank: optimiser steps of InTRO, results to a file.
+
+argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
+scenarios run in the same processes, since starting them takes longer than running them.
+"""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+FLAGS = {
+    "bf16": False,
+    "zero_stage": 3,
+    "zpg": 1,
+    "overlap_comm": False,
+    "adam_offload": False,
+    "grad_accum_dtype": None,
+    "max_norm": 0.0,
+    "l2": 0.0,
+    "adam_betas": [0.9, 0.95],
+    "seed": 1,
+    "gradient_checkpointing": False,
+    "gradient_checkpointing_use_reentrant": False,
+    "lora_rank": 0,
+    "lora_alpha": 16,
+    "lora_dropout": 0.0,
+    "target_modules": "all-linear",
+    "packing_samples": True,
+    "torch_compile": False,
+    "load_in_4bit": False,
+    "use_liger_kernel": False,
+    "attn_implementation": "sdpa",
+    "intro_posterior": "online",
+    "intro_posterior_ema": 0.5,
+    "use_kl_loss": False,
+    "init_kl_coef": 0.1,
+    "kl_estimator": "k3",
+    "score_chunk_size": 7,
+}
+
+
+def examples(count: int = 7) -> list:
+    from openrlhf.objectives.intro import token_weights
+    from openrlhf.trainer.batching import Example
+
+    generator = torch.manual_seed(5)
+    rows = []
+    for _ in range(count):
+        sizes = torch.randint(1, 9, (2,), generator=generator).tolist()
+        rows.append([torch.randint(0, 256, (size,), generator=generator).tolist() for size in sizes])
+    weights = token_weights([len(z) for _, z in rows], "seq-mean")
+    return [
+        Example(
+            ids=tuple(x + z),
+            scored=tuple(range(len(x), len(x) + len(z))),
+            weight=weight,
+            hint=(35, 36, 37),
+            hint_at=len(x),
+            seed=index,
+        )
+        for index, ((x, z), weight) in enumerate(zip(rows, weights, strict=True))
+    ]
+
+
+def run(settings: dict, rank: int, world_size: int) -> dict:
+    """One learner from the start: its losses, and the last step's gradient and norm."""
+    from deepspeed.utils import safe_get_full_grad
+    from openrlhf.objectives.intro import IntroConfig, IntroObjective
+    from openrlhf.trainer.batching import split_over_ranks
+    from openrlhf.trainer.checkpoint import latest_state
+    from openrlhf.trainer.learner import Learner
+    from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+
+    class Recorder(Learner):
+        """Keeps the full gradient that the optimiser sees, and its norm."""
+
+        def _update(self) -> float:
+            named = [(n, p) for n, p in self.actor.model.named_parameters() if p.requires_grad]
+            self.gradients = {name: safe_get_full_grad(p).float().cpu().clone() for name, p in named}
+            self.norm = super()._update()
+            return self.norm
+
+    options = dict(settings)
+    micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
+    checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
+    args = Namespace(**{**FLAGS, **options})
+    learner = Recorder(args, IntroObjective(IntroConfig(), args.score_chunk_size), 1e-2)
+    first = 0
+    if resume:
+        saved = latest_state(Path(checkpoint))
+        assert saved is not None
+        load_learner(learner, checkpoint, saved[0])
+        first = saved[1]["step"]
+    losses = []
+    for step in range(first, steps):
+        tally = learner.train_step(split_over_ranks(examples(count), world_size, micro)[rank], 1e-2)
+        total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
+        dist.all_reduce(total)
+        losses.append(float(total))
+        if checkpoint and not resume and step == 0:
+            save_learner(learner, checkpoint, 1, {"step": 1}, keep=2)
+    return {"losses": losses, "gradients": learner.gradients, "norm": learner.norm}
+
+
+def main() -> None:
+    rank, world_size, port, scenarios, output = sys.argv[1:]
+    os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    from openrlhf.trainer.deepspeed_setup import init_process_group
+
+    init_process_group()
+    results = {name: run(settings, int(rank), int(world_size)) for name, settings in json.loads(scenarios).items()}
+    if rank == "0":
+        torch.save(results, output)
+    dist.barrier()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The learner on DeepSpeed: ranks, accumulation, ZeRO stages change nothing; checkpoints continue exactly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from learner_program import examples
+from openrlhf.models.actor import Actor
+from openrlhf.models.scorer import Scores
+from openrlhf.objectives.intro import IntroConfig, IntroObjective
+from openrlhf.trainer.batching import Example, collate, split_over_ranks
+from openrlhf.utils.network import free_port
+from openrlhf.utils.tally import Tally
+from toy_models import save_toy, toy_model
+
+PROGRAM = Path(__file__).with_name("learner_program.py")
+
+
+def launch(folder: Path, world_size: int, scenarios: dict[str, dict]) -> dict:
+    """Runs all scenarios on `world_size` ranks; returns what rank 0 wrote, by scenario."""
+    output = folder / f"results{world_size}.pt"
+    model = str(folder / "model")
+    settings = json.dumps({name: {"pretrain": model, **flags} for name, flags in scenarios.items()})
+    port = str(free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(rank), str(world_size), port, settings, str(output)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+    logs = [process.communicate(timeout=540)[0] for process in ranks]
+    assert all(process.returncode == 0 for process in ranks), "\n".join(logs)[-4000:]
+    return torch.load(output, weights_only=True)
+
+
+SPLITS_ALONE = {
+    "zero0": {"zero_stage": 0},
+    "zero2, 8 steps": {"zero_stage": 2, "micro": 1, "count": 8},
+    "zero3, 2 steps": {"zero_stage": 3, "micro": 4},
+}
+SPLITS_TOGETHER = {
+    "zero0, 2 steps": {"zero_stage": 0, "micro": 2},
+    "zero2, 2 steps": {"zero_stage": 2, "micro": 2},
+    "zero3, 1 step": {"zero_stage": 3, "micro": 4},
+    "zero3, 4 steps": {"zero_stage": 3, "micro": 1},
+}
+POSTERIORS = {
+    kind: {"intro_posterior": kind, "steps": 3, "use_kl_loss": kind == "initial", "micro": 2}
+    for kind in ("online", "ema", "initial")
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("learner")
+    save_toy(path / "model")
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> dict:
+    """Scenarios on one rank."""
+    replicated = {kind: {**flags, "zero_stage": 0} for kind, flags in POSTERIORS.items()}
+    lora = {"lora": {"lora_rank": 4, "steps": 2}}
+    return launch(folder, 1, {**SPLITS_ALONE, **replicated, **lora, "one rationale": {"count": 1}})
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path) -> dict:
+    """Scenarios on two ranks."""
+    sharded = {kind: {**flags, "gradient_checkpointing": True} for kind, flags in POSTERIORS.items()}
+    interrupted = {"intro_posterior": "ema", "steps": 3, "micro": 2, "checkpoint": str(folder / "_actor")}
+    checkpoints = {"whole": interrupted, "continued": {**interrupted, "resume": True}}
+    return launch(folder, 2, {**SPLITS_TOGETHER, **sharded, **checkpoints, "one rationale": {"count": 1}})
+
+
+def plain_gradients(count: int) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of the whole batch at once, by PyTorch alone."""
+    model = toy_model()
+    actor = Actor(model, packed=False)
+    objective = IntroObjective(IntroConfig())
+    batch = collate(examples(count), torch.device("cpu"), num_candidates=5, with_posterior=True)
+    with torch.no_grad():
+        posterior = actor(batch.posterior_rows)
+    loss = objective.loss(Scores(*actor(batch.rows, objective.spec(batch), posterior)), batch, Tally())
+    loss.backward()
+    return float(loss.detach()), {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "split"), [("alone", s) for s in SPLITS_ALONE] + [("together", s) for s in SPLITS_TOGETHER]
+)
+def test_the_same_batch_gives_the_same_gradient_however_it_is_split(
+    ranks: str, split: str, request: pytest.FixtureRequest
+) -> None:
+    """7 rationales: over two ranks the shares differ in size, and one rank may have an idle micro-batch."""
+    result = request.getfixturevalue(ranks)[split]
+    loss, expected = plain_gradients(8 if "8" in split else 7)
+    assert result["losses"][0] == pytest.approx(loss, rel=1e-5)
+    for name, gradient in result["gradients"].items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=2e-5, msg=name)
+    norm = torch.cat([g.flatten() for g in expected.values()]).norm()
+    assert result["norm"] == pytest.approx(float(norm), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_rank_without_any_rationale_takes_part_and_changes_nothing(alone: dict, together: dict) -> None:
+    one, two = alone["one rationale"], together["one rationale"]
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    for name, gradient in two["gradients"].items():
+        torch.testing.assert_close(gradient, one["gradients"][name], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_posteriors_and_kl_term_do_not_depend_on_sharding(posterior: str, alone: dict, together: dict) -> None:
+    assert together[posterior]["losses"] == pytest.approx(alone[posterior]["losses"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_three_posteriors_agree_at_the_start_and_part_ways_later(alone: dict) -> None:
+    first = {round(alone[kind]["losses"][0], 5) for kind in ("online", "ema")}
+    last = {round(alone[kind]["losses"][2], 3) for kind in POSTERIORS}
+    assert len(first) == 1
+    assert len(last) == 3
+
+
+@pytest.mark.slow
+def test_a_continued_run_repeats_the_losses_of_one_that_was_not_interrupted(folder: Path, together: dict) -> None:
+    assert (folder / "_actor" / "latest").read_text() == "global_step1"
+    assert not list((folder / "_actor").glob("*.partial"))
+    assert together["continued"]["losses"] == together["whole"]["losses"][1:]
+
+
+@pytest.mark.slow
+def test_lora_trains_only_its_own_parameters(alone: dict) -> None:
+    result = alone["lora"]
+    assert result["gradients"]
+    assert all("lora_" in name for name in result["gradients"])
+    assert result["losses"][1] != result["losses"][0]
+
+
+def test_every_rank_gets_as_many_micro_batches_and_every_example_once() -> None:
+    shares = split_over_ranks(examples(7), 3, 2)
+    assert [len(share) for share in shares] == [2, 2, 2]
+    rows = [example for share in shares for micro in share for example in micro]
+    assert sorted(e.seed for e in rows if e.weight) == list(range(7))
+    assert sum(e.weight == 0 for e in rows) == 2  # two ranks had one micro-batch fewer
+
+
+def test_ranks_carry_similar_numbers_of_tokens() -> None:
+    made = [Example(ids=(1,) * length, scored=(1,), weight=1.0) for length in (100, 90, 50, 40, 30, 20)]
+    loads = [sum(len(e.ids) for micro in share for e in micro) for share in split_over_ranks(made, 2, 8)]
+    # longest first, forwards and backwards: 100 + 40 + 30 and 90 + 50 + 20
+    assert sorted(loads) == [160, 170]
