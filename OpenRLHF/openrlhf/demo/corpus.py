@@ -22,7 +22,7 @@ HINT = " ###Answer:{answer} ###Solution:"
 class Habits:
     """Shares between 0 and 1: of careful solutions, of right answers of either habit, of hinted examples."""
 
-    careful: float = 0.45
+    careful: float = 0.35
     careful_right: float = 0.95
     hasty_right: float = 0.25
     hinted: float = 0.5

@@ -9,15 +9,18 @@ model/                                   tokenizer and randomly initialised weig
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from openrlhf.config.errors import UserError
 from openrlhf.demo.corpus import Demo, Habits, make_demo, solution
 from openrlhf.demo.starting_model import save_random_model, save_tokenizer
 from openrlhf.utils.atomic import new_folder, write_atomically
 from openrlhf.utils.seeding import derive_seed
 
-MAX_LENGTH = 512
+MAX_LENGTH = 512  # tokens that the model can attend to
+TEST_PROBLEMS = 120  # MATH has a test split, so the demo has one
 
 
 def write_json_lines(path: Path, rows: Iterable[dict]) -> None:
@@ -50,7 +53,7 @@ def write_texts(demo: Demo, folder: Path) -> None:
     write_json_lines(folder / "warm_start.jsonl", ({"input": e.prompt, "output": e.response} for e in demo.warm_start))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, required=True)
@@ -59,21 +62,26 @@ def main() -> None:
     parser.add_argument("--warm_start_texts", type=int, default=40000, help="texts for the warm start")
     args = parser.parse_args()
 
-    demo = make_demo(
-        args.seed,
-        train=args.train_problems,
-        test=120,
-        held_out=args.held_out_problems,
-        examples=args.warm_start_texts,
-        habits=Habits(),
-    )
+    try:
+        demo = make_demo(
+            args.seed,
+            train=args.train_problems,
+            test=TEST_PROBLEMS,
+            held_out=args.held_out_problems,
+            examples=args.warm_start_texts,
+            habits=Habits(),
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     write_texts(demo, args.output_dir)
     with new_folder(args.output_dir / "model") as folder:
         save_tokenizer((e.prompt + e.response for e in demo.warm_start), folder, MAX_LENGTH)
         save_random_model(folder, derive_seed(args.seed, "demo model"), MAX_LENGTH)
     print(f"{args.output_dir}: {len(demo.train)} training, {len(demo.held_out)} held-out problems, ", end="")
     print(f"{len(demo.warm_start)} warm-start texts and a model of 0.6 M parameters")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
