@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from itertools import product
 
 from openrlhf.grading import expressions as ex
+from openrlhf.grading.numeric import TooComplex
 
 _MOST_SIGNS = 4
 _FREE_CONSTANT = re.compile(r"([cCkK])(_\d+)?")
@@ -64,8 +65,10 @@ def expanded(node: ex.Node, independent: bool) -> ex.Node:
 
 def _signed_variants(node: ex.Node, independent: bool) -> list[ex.Node]:
     count = sum(isinstance(part, ex.PlusMinus) for part in node.walk())
-    if not count or count > _MOST_SIGNS:
+    if not count:
         return [node]
+    if count > _MOST_SIGNS:
+        raise TooComplex
     flips = any(isinstance(part, ex.PlusMinus) and part.flipped for part in node.walk())
     if independent and not flips:
         choices = list(product((True, False), repeat=count))

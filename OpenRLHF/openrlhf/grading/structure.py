@@ -2,7 +2,7 @@
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.identity import proportional, same_multiset, same_value
-from openrlhf.grading.numeric import NotExact, exact, is_unknown
+from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities
 from openrlhf.grading.realsets import NotRealSet, same_real_set
@@ -83,6 +83,8 @@ class Comparison:
         return same_multiset(self.distinct(mine), self.distinct(gold), self.same)
 
     def distinct(self, items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
+        if len(items) > _MOST_DISTINCT:
+            raise TooComplex
         kept: list[ex.Node] = []
         for item in items:
             if not any(self.same(item, other) for other in kept):
@@ -236,6 +238,7 @@ class Comparison:
         return self.same(quotient, other) if ratio is mine else self.same(other, quotient)
 
 
+_MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
