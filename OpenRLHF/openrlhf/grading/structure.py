@@ -6,7 +6,7 @@ from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities
 from openrlhf.grading.realsets import NotRealSet, same_real_set
-from openrlhf.grading.rewriting import expanded, lifted, matching_constants, renamed
+from openrlhf.grading.rewriting import components, expanded, lifted, matching_constants, renamed
 from openrlhf.grading.words import plain_words
 
 _SETS = (ex.SetOperation, ex.SetBuilder)
@@ -334,6 +334,11 @@ def _as_tuple(node: ex.Node, other: ex.Node) -> ex.Node:
             return ex.Tuple(tuple(row.items[0] for row in node.rows), "()")
     if isinstance(node, ex.Call) and isinstance(other, ex.Tuple) and len(node.arguments) > 1:
         return ex.Tuple(node.arguments, "()")
+    if isinstance(node, (ex.Sum, ex.Product, ex.Symbol)) and isinstance(other, ex.Tuple):
+        return components(node, len(other.items)) or node
+    if isinstance(node, ex.Tuple) and isinstance(other, ex.Matrix):
+        rows = tuple(row for row in node.items if isinstance(row, ex.Tuple))
+        return ex.Matrix(rows) if len(rows) == len(node.items) else node
     return node
 
 
