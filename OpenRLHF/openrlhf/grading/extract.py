@@ -53,6 +53,10 @@ _RESTATES = re.compile(
     r"but|wait|actually|then|answer)\b|\\approx|≈|\\implies|\\Rightarrow|⇒|[+*/<>]|\\(?:cdot|times|div)\b",
     re.IGNORECASE,
 )
+# Boxes on lines of their own are one answer where nothing but a conjunction stands between them.
+_ONLY_JOINS = re.compile(
+    r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
+)
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
@@ -113,6 +117,8 @@ def _unwrap(content: str) -> str:
 def _stand_together(text: str, first: Box, second: Box) -> bool:
     """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
     between = text[first.end : second.start]
+    if _ONLY_JOINS.fullmatch(between):
+        return True
     if len(between) > 200 or _SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
         return False
     if _RESTATES.search(between):

@@ -25,6 +25,8 @@ LAST = {"last_number": True}
         ("\\boxed{\n 42 \n}", "42"),
         (r"It is $x=\boxed{2}$ or $x=\boxed{3}$.", "2, 3"),
         (r"The solutions are $\boxed{1}$, $\boxed{2}$ and $\boxed{4}$.", "1, 2, 4"),
+        ("\\[\\boxed{2}\\]\nand\n\\[\\boxed{3}\\]", "2, 3"),
+        ("\\[\\boxed{2}\\]\nSo it is\n\\[\\boxed{3}\\]", "3"),
         (r"$\boxed{5}$ and again $\boxed{5}$", "5"),
         (r"We get $\boxed{12} + \boxed{3} = \boxed{15}$.", "15"),
         (r"\boxed{3} is wrong, so it must be \boxed{4}", "4"),
