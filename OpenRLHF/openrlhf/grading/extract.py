@@ -46,14 +46,19 @@ _AFTERTHOUGHT = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
 _MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![A-Za-z\\'])\(?([A-E])\)?(?![A-Za-z'])")
-_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)(?:/\d+)?%?")
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 # Words between two boxes that make the second one replace the first.
 _RESTATES = re.compile(
     r"\b(?:so|thus|therefore|hence|simplif\w*|which|equals?|equivalent|i\.e|that\s+is|gives?|becomes?|instead|not|"
     r"but|wait|actually|then|answer)\b|\\approx|≈|\\implies|\\Rightarrow|⇒|[+*/<>]|\\(?:cdot|times|div)\b",
     re.IGNORECASE,
 )
+# Boxes on lines of their own are one answer where nothing but a conjunction stands between them.
+_ONLY_JOINS = re.compile(
+    r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
+)
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
+_DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 
 
@@ -100,16 +105,20 @@ def _boxed_answer(text: str) -> str | None:
 
 
 def _unwrap(content: str) -> str:
-    inner = find_boxes(content)
-    while len(inner) == 1 and (inner[0].start, inner[0].end) == (0, len(content)) and inner[0].content:
+    r"""The inside of \boxed{\boxed{5}}; deeper nesting is left as it is, since it is no answer."""
+    for _ in range(_DEEPEST_BOX):
+        inner = find_boxes(content) if _BOX_COMMAND.match(content) else []
+        if len(inner) != 1 or (inner[0].start, inner[0].end) != (0, len(content)) or not inner[0].content:
+            break
         content = inner[0].content
-        inner = find_boxes(content)
     return content
 
 
 def _stand_together(text: str, first: Box, second: Box) -> bool:
     """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
     between = text[first.end : second.start]
+    if _ONLY_JOINS.fullmatch(between):
+        return True
     if len(between) > 200 or _SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
         return False
     if _RESTATES.search(between):
