@@ -88,8 +88,8 @@ class VllmEngine:
             _check_cpu_head_size(config)
             needed = _cache_bytes(config, dtype, self.max_model_len)
             options["enforce_eager"] = True
-            # A prompt that is prefilled in pieces makes vLLM 0.32 turn its seeded generator back, which generators
-            # of the CPU cannot do ("CPU Generator does not use offset"); so prompts are prefilled whole.
+            # A prompt that is prefilled in pieces makes vLLM 0.32 turn its seeded generator back, which
+            # generators of the CPU cannot do ("CPU Generator does not use offset"): prompts go in whole.
             options["enable_chunked_prefill"] = False
             options["max_num_batched_tokens"] = max(2048, self.max_model_len)
             options["kv_cache_memory_bytes"] = kv_cache_bytes or max(
