@@ -1,12 +1,15 @@
 """The trainer's end of the Gloo transport, in the form of vLLM's trainer-side transfer engines."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from openrlhf.rollout.deadline import Background
 from openrlhf.rollout.errors import WeightSyncError
 from openrlhf.rollout.gloo_transport import GlooGroup, GlooSender, listen, update_payload
 from openrlhf.rollout.sync_client import EngineClient
+
+if TYPE_CHECKING:
+    import torch
 
 
 class GlooTrainer:
@@ -17,6 +20,7 @@ class GlooTrainer:
     ) -> None:
         self._client = client
         self._source = source
+        self._is_sender = sender is not None
         self._sender = sender
         self._bucket_bytes = bucket_bytes
 
@@ -56,33 +60,35 @@ class GlooTrainer:
         """One transfer to all engines; on every rank.
 
         Whatever goes wrong on rank 0, it iterates the source to its end, so that no other rank is left in a
-        collective without its partner.
+        collective without its partner, and hangs up, so that no engine waits for the rest.
         """
         weights = iter(self._source)
-        if self._sender is None:
-            _drain(weights)
-            return
         try:
-            parameters = self._source.metadata()
-            self._client.start_weight_update()
-            receiving = Background(
-                self._client.update_weights, update_payload(parameters, self._bucket_bytes)
-            )
-            try:
-                self._sender.send(parameters, weights)
-            except WeightSyncError:
-                if receiving.failed():  # the engine's own words say more than that it stopped listening
-                    receiving.result()
-                raise
+            if self._is_sender:
+                self._send(weights)
+        except BaseException:
+            self.shutdown()
+            raise
         finally:
-            _drain(weights)
+            for _ in weights:
+                pass
+
+    def _send(self, weights: Iterator[tuple[str, "torch.Tensor"]]) -> None:
+        if self._sender is None:
+            raise WeightSyncError("the connection to the engines was closed after an error; connect() again")
+        parameters = self._source.metadata()
+        self._client.start_weight_update()
+        receiving = Background(self._client.update_weights, update_payload(parameters, self._bucket_bytes))
+        try:
+            self._sender.send(parameters, weights)
+        except WeightSyncError:
+            if receiving.failed():  # the engine's own words say more than that it stopped listening
+                receiving.result()
+            raise
         receiving.result()
         self._client.finish_weight_update()
 
     def shutdown(self) -> None:
-        self._sender = None
-
-
-def _drain(weights: Any) -> None:
-    for _ in weights:
-        pass
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None

@@ -88,9 +88,6 @@ class WireSource:
                 self.checksums[name] = bit_sum(sent)
             yield name, sent
 
-    def held_names(self) -> None:
-        """Every rank holds every parameter, in vLLM's terms."""
-
 
 class WeightSender:
     """The trainer's end of the weight sync. Every rank constructs one, connects and sends, together.

@@ -19,7 +19,6 @@ REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i
 
 
 def start(engine, model_path, **options):
-    """Loading takes seconds on a busy machine, so tests of time limits wait for it (`started`)."""
     actor = ray.remote(EngineActor).options(**actor_options(gpus_per_worker=0))
     settings = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 8, "sync_backend": "gloo"}
     return actor.remote(model_path, engine, **{**settings, **options})
@@ -59,15 +58,14 @@ def assert_engine_has(engine, model):
 
 
 @pytest.fixture(scope="module")
-def both_engines(cluster, model_path):
+def vllm_engine(cluster, model_path):
     pytest.importorskip("vllm")
-    engines = started(start("vllm", model_path), start("hf", model_path))
-    yield engines
-    for engine in engines:
-        ray.kill(engine)
+    (engine,) = started(start("vllm", model_path))
+    yield engine
+    ray.kill(engine)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hf_engine(cluster, model_path):
     (engine,) = started(start("hf", model_path))
     yield engine
@@ -76,7 +74,10 @@ def hf_engine(cluster, model_path):
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_both_engines_follow_the_trainer_through_several_updates(both_engines, model_path, other_path):
+def test_both_engines_follow_the_trainer_through_several_updates(
+    vllm_engine, hf_engine, model_path, other_path
+):
+    both_engines = [vllm_engine, hf_engine]
     trained = load(model_path)
     for engine in both_engines:
         assert_engine_has(engine, trained)
@@ -149,7 +150,7 @@ def test_every_rank_takes_part_and_rank_0_alone_sends(hf_engine, other_path):
 def test_a_source_that_breaks_its_promise_is_named_and_leaves_no_rank_waiting(hf_engine, other_path):
     barrier = threading.Barrier(2, timeout=10)
     broken = Lockstep(load(other_path), barrier, broken_at="model.layers.1.input_layernorm.weight")
-    links = [sender([hf_engine], broken, rank=rank, timeout_s=4) for rank in (0, 1)]
+    links = [sender([hf_engine], broken, rank=rank) for rank in (0, 1)]
     for link in links:
         link.connect()
     reports = []
@@ -215,8 +216,8 @@ def test_a_parameter_that_does_not_fit_is_named_at_once(hf_engine, other_path, c
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_vllm_names_a_parameter_of_the_wrong_shape(both_engines, other_path):
-    link = sender(both_engines[:1], Renamed(load(other_path), "model.norm.weight", extra_rows=2))
+def test_vllm_names_a_parameter_of_the_wrong_shape(vllm_engine, other_path):
+    link = sender([vllm_engine], Renamed(load(other_path), "model.norm.weight", extra_rows=2))
     link.connect()
     with pytest.raises(
         WeightSyncError, match=r"(?s)engine 0 failed in update_weights.*norm.weight of shape \[66\]"
@@ -225,16 +226,15 @@ def test_vllm_names_a_parameter_of_the_wrong_shape(both_engines, other_path):
 
 
 @pytest.mark.slow
-def test_an_engine_that_died_between_updates_is_named_in_time(cluster, model_path, other_path):
-    engines = started(start("hf", model_path), start("hf", model_path))
+def test_an_engine_that_died_between_updates_is_named_in_time(hf_engine, model_path, other_path):
+    engines = [hf_engine, *started(start("hf", model_path))]
     link = sender(engines, ModuleSource(load(other_path)), timeout_s=15)
     link.connect()
     link.send()
     ray.kill(engines[1])
     begun = time.monotonic()
-    with pytest.raises(WeightSyncError, match="engine 1 died in start_weight_update"):
+    with pytest.raises(WeightSyncError, match="engine 1 died in"):
         link.send()
-    ray.kill(engines[0])
     assert time.monotonic() - begun < 15
 
 
@@ -252,17 +252,38 @@ class Dying(ModuleSource):
 
 
 @pytest.mark.slow
-def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(cluster, model_path, other_path):
-    engines = started(start("hf", model_path), start("hf", model_path))
+def test_an_engine_that_dies_in_the_middle_of_a_transfer_is_named_in_time(hf_engine, model_path, other_path):
+    engines = [hf_engine, *started(start("hf", model_path))]
     source = Dying(load(other_path))
-    link = sender(engines, source, timeout_s=10, bucket_bytes=5_000)
+    link = sender(engines, source, timeout_s=20, bucket_bytes=5_000)
     link.connect()
     source.victim = engines[1]
     begun = time.monotonic()
     with pytest.raises(WeightSyncError, match="engine 1"):
         link.send()
+    # The other engine does not wait for the rest.
+    assert ray.get(engines[0].transfer_info.remote(), timeout=5)["workers"] == 1
     assert time.monotonic() - begun < 10
-    ray.kill(engines[0])
+    with pytest.raises(WeightSyncError, match=r"closed after an error; connect\(\) again"):
+        link.send()
+
+
+class ForgetfulActor(EngineActor):
+    """Receives everything and keeps nothing."""
+
+    def update_weights(self, update_info):
+        self._engine._receiver.receive(update_info, lambda weights: None)
+
+
+@pytest.mark.slow
+def test_weights_that_did_not_arrive_in_the_model_are_noticed(cluster, model_path, other_path):
+    actor = ray.remote(ForgetfulActor).options(**actor_options(gpus_per_worker=0))
+    (engine,) = started(actor.remote(model_path, "hf", dtype="float32", sync_backend="gloo"))
+    link = sender([engine], ModuleSource(load(other_path)))
+    link.connect()
+    with pytest.raises(WeightSyncError, match=r"engine 0 has other weights than were sent: model\.embed"):
+        link.send()
+    ray.kill(engine)
 
 
 class DeafEngine:
@@ -275,7 +296,7 @@ class DeafEngine:
         return [{}]
 
     def init_weight_transfer_engine(self, init_info):
-        time.sleep(60)
+        time.sleep(20)
 
 
 @pytest.mark.slow

@@ -1,0 +1,72 @@
+"""Checksums compared over fused, sharded, replicated and padded parameters."""
+
+import torch
+from openrlhf.rollout.checksum import bit_sum, engine_checksums, first_difference
+
+
+def test_the_sum_is_that_of_the_bit_patterns():
+    # float32 1.0 is 0x3f800000, -0.0 is 0x80000000 (the smallest int32); bfloat16 1.0 is 0x3f80, 2.0 is
+    # 0x4000.
+    assert bit_sum(torch.tensor([1.0, 0.0])) == 0x3F800000
+    assert bit_sum(torch.tensor([1.0, -0.0])) == 0x3F800000 - 2**31
+    assert bit_sum(torch.tensor([1.0, 2.0], dtype=torch.bfloat16)) == 0x3F80 + 0x4000
+
+
+def test_a_change_of_the_last_bit_is_seen():
+    weights = torch.linspace(-1, 1, 1001)
+    changed = weights.clone()
+    changed.view(torch.int32)[500] += 1
+    assert bit_sum(weights) != bit_sum(changed)
+
+
+class FusedLayer(torch.nn.Module):
+    packed_modules_mapping = {"qkv_proj": ["q_proj", "k_proj", "v_proj"]}
+
+    def __init__(self, **parameters):
+        super().__init__()
+        self.qkv_proj = torch.nn.Module()
+        self.norm = torch.nn.Module()
+        self.qkv_proj.weight = torch.nn.Parameter(parameters["qkv"])
+        self.norm.weight = torch.nn.Parameter(parameters["norm"])
+
+
+def names_and_sums():
+    torch.manual_seed(0)
+    tensors = {f"{name}.weight": torch.randn(4, 3) for name in ("q_proj", "k_proj", "v_proj")}
+    tensors["norm.weight"] = torch.randn(3)
+    return tensors, {name: bit_sum(tensor) for name, tensor in tensors.items()}
+
+
+def test_fused_sharded_replicated_and_padded_parameters_agree_with_what_was_sent():
+    tensors, sent = names_and_sums()
+    parts = [tensors[f"{name}.weight"] for name in ("q_proj", "k_proj", "v_proj")]
+    ranks = [
+        engine_checksums(
+            FusedLayer(
+                qkv=torch.cat([*(part[2 * rank : 2 * rank + 2] for part in parts), torch.zeros(5, 3)]),
+                norm=tensors["norm.weight"],
+            ),
+            torch.float32,
+        )
+        for rank in range(2)
+    ]
+    assert set(ranks[0]) == {("q_proj.weight", "k_proj.weight", "v_proj.weight"), ("norm.weight",)}
+    assert first_difference(sent, ranks) is None
+
+
+def test_one_rank_with_old_weights_is_noticed_by_name():
+    tensors, sent = names_and_sums()
+    qkv = torch.cat([tensors[f"{name}.weight"] for name in ("q_proj", "k_proj", "v_proj")])
+    good = FusedLayer(qkv=qkv, norm=tensors["norm.weight"])
+    stale = FusedLayer(qkv=qkv, norm=tensors["norm.weight"] + 1)
+    ranks = [engine_checksums(layer, torch.float32) for layer in (good, stale)]
+    assert first_difference(sent, ranks) == ("norm.weight",)
+
+
+def test_what_was_not_sent_or_cannot_be_read_back_is_left_out():
+    tensors, sent = names_and_sums()
+    packed = FusedLayer(qkv=torch.empty(0), norm=tensors["norm.weight"])
+    assert set(engine_checksums(packed, torch.float32)) == {("norm.weight",)}
+    assert engine_checksums(packed, torch.bfloat16) == {}
+    del sent["norm.weight"]
+    assert first_difference(sent, [engine_checksums(packed, torch.float32)]) is None
