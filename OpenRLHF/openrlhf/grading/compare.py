@@ -12,9 +12,18 @@ from openrlhf.grading.text import compact, tidy
 from openrlhf.grading.words import clock_time, number_from_words, plain_words, same_time
 
 _CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
+_CHOICE_PREFIX = re.compile(
+    r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
+)
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
-_RATIO_IN_WORDS = re.compile(r"(\d) to (?=\d)")
+_RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
+_PREFIX = re.compile(r"^(?:\\text\{)?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ", re.IGNORECASE)
+_IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -](\w+) ?\)?\}?$")
+_FOR_ALL = re.compile(
+    r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
+    r"(?:real|integer)[^,;]*$"
+)
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
@@ -79,7 +88,7 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
 
 def _read(text: str, thousands: bool = True) -> ex.Node | None:
     """The parsed answer, or None where it is not in the language."""
-    text = _RATIO_IN_WORDS.sub(r"\1:", text)
+    text = _IN_BASE.sub(r"\1_{\2}", _PREFIX.sub("", _RATIO_IN_WORDS.sub(r"\1:", _FOR_ALL.sub("", text))))
     words = plain_words(text)
     if words in _SETS_IN_WORDS:
         return ex.Constant(_SETS_IN_WORDS[words])
@@ -144,4 +153,4 @@ def _choice(text: str) -> tuple[str, str] | None:
 def _untyped(text: str) -> str:
     r"""Without `\text{…}` around words and without outer emphasis."""
     text = re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|rm|bf)\s*\{([^{}]*)\}", r"\1", text)
-    return text.strip("* ").strip()
+    return _CHOICE_PREFIX.sub("", text.strip("* ")).strip()

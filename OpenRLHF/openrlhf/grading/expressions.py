@@ -159,6 +159,7 @@ class Words(Node):
     text: str
 
 
+ZERO = Number(Fraction(0))
 ONE = Number(Fraction(1))
 MINUS_ONE = Number(Fraction(-1))
 

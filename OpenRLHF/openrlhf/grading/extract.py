@@ -54,6 +54,7 @@ _RESTATES = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
+_DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 
 
@@ -100,10 +101,12 @@ def _boxed_answer(text: str) -> str | None:
 
 
 def _unwrap(content: str) -> str:
-    inner = find_boxes(content)
-    while len(inner) == 1 and (inner[0].start, inner[0].end) == (0, len(content)) and inner[0].content:
+    r"""The inside of \boxed{\boxed{5}}; deeper nesting is left as it is, since it is no answer."""
+    for _ in range(_DEEPEST_BOX):
+        inner = find_boxes(content) if _BOX_COMMAND.match(content) else []
+        if len(inner) != 1 or (inner[0].start, inner[0].end) != (0, len(content)) or not inner[0].content:
+            break
         content = inner[0].content
-        inner = find_boxes(content)
     return content
 
 

@@ -4,6 +4,7 @@ Rational numbers are compared exactly. Other constants are computed to so many d
 show, unless it were smaller than one part in 10^40. Expressions with variables are compared at sample points.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
@@ -20,6 +21,7 @@ _POINT_DIGITS = 40
 _POINT_AGREEMENT = 25
 _ROUNDS = 8
 _ENOUGH = 4
+_MOST_PAIRED = 60
 
 
 def same_value(first: ex.Node, second: ex.Node) -> bool:
@@ -81,6 +83,8 @@ def _same_constants(first: ex.Node, second: ex.Node, log_base: int) -> bool:
             mine = evaluate(first, {}, False, log_base)
             theirs = evaluate(second, {}, False, log_base)
             if not _close(mine, theirs, digits - _DIGITS + _AGREEMENT):
+                return False
+            if (mine == 0) != (theirs == 0) and not (_cancels(first) and _cancels(second)):
                 return False
             # Numbers so large that the digits computed do not reach down to the unit: compute more.
             needed = _DIGITS + max(0, int(mp.mag(mine or 1) * 0.302))
@@ -154,6 +158,11 @@ def _close(first: Any, second: Any, digits: int) -> bool:
     return bool(scale <= mp.mpf(10) ** (5 - mp.dps) or abs(first - second) <= scale * mp.mpf(10) ** -digits)
 
 
+def _cancels(node: ex.Node) -> bool:
+    """Whether rounding may leave something tiny for zero or the other way round: in sums and in functions."""
+    return isinstance(node, ex.Number) or any(isinstance(part, (ex.Sum, ex.Call)) for part in node.walk())
+
+
 def _symbols(node: ex.Node) -> set[str]:
     return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
 
@@ -180,10 +189,16 @@ Same = Callable[[ex.Node, ex.Node], bool]
 
 
 def same_multiset(first: Iterable[ex.Node], second: Iterable[ex.Node], same: Same) -> bool:
-    """Whether the items of one side can be paired off with equal ones of the other."""
+    """Whether the items of one side can be paired off with equal ones of the other.
+
+    Plain rational numbers are paired off first, in linear time. Raises `TooComplex` where too many are left.
+    """
     mine, left = list(first), list(second)
     if len(mine) != len(left):
         return False
+    mine, left = _without_equal_numbers(mine, left)
+    if len(mine) > _MOST_PAIRED:
+        raise TooComplex
     for item in mine:
         for index, other in enumerate(left):
             if same(item, other):
@@ -192,3 +207,31 @@ def same_multiset(first: Iterable[ex.Node], second: Iterable[ex.Node], same: Sam
         else:
             return False
     return True
+
+
+def _without_equal_numbers(
+    first: list[ex.Node], second: list[ex.Node]
+) -> tuple[list[ex.Node], list[ex.Node]]:
+    counts = Counter(_rational(item) for item in first)
+    shared = counts & Counter(_rational(item) for item in second)
+    shared.pop(None, None)
+
+    def rest(items: list[ex.Node]) -> list[ex.Node]:
+        left = Counter(shared)
+        kept = []
+        for item in items:
+            value = _rational(item)
+            if value is not None and left[value] > 0:
+                left[value] -= 1
+            else:
+                kept.append(item)
+        return kept
+
+    return rest(first), rest(second)
+
+
+def _rational(node: ex.Node) -> Fraction | None:
+    try:
+        return exact(node)
+    except (NotExact, Undefined, TooComplex):
+        return None

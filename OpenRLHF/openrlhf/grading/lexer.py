@@ -36,7 +36,7 @@ def names(text: str) -> frozenset[str]:
 FUNCTIONS = names(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch arcsinh "
     "arccosh arctanh asin acos atan asinh acosh atanh ln log lg exp sqrt cbrt abs floor ceil gcd lcm max min "
-    "det arg Re Im sgn binom"
+    "det arg Re Im sgn binom cis"
 )
 _PLAIN_COMMANDS = FUNCTIONS | names("pi infty theta alpha beta gamma lambda omega cup cap pm mod")
 _PLAIN_ALIASES = {
@@ -45,6 +45,8 @@ _PLAIN_ALIASES = {
 }  # fmt: skip
 _TEXT_COMMANDS = names("text textrm textbf textit textnormal mathrm mbox hbox operatorname rm textsf")
 _BEFORE_UNITS = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
+_UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| per | )(?:[A-Za-z]+|\d+))*")
+_RATE = re.compile(r"(?:km|cm|mm|m|ft|mi|kg|g)/(?:sec|s|min|hr|h|cm|m|ml|mL|L)(?![A-Za-z])")
 _CONNECTIVES = frozenset(("or", "and"))
 
 _NUMBER = re.compile(
@@ -60,7 +62,8 @@ _LETTERS = re.compile(r"[A-Za-z]+")
 _LONG_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{4,}")
 _FOREIGN = re.compile(r"[^\W\d_]+")
 _BASED = re.compile(
-    r"(?=[0-9A-Z]*[0-9])([0-9A-Z]+)(?:\.([0-9A-Z]+))? ?_ ?(?:\{ ?(\d+) ?\}|(\d+))(?![0-9A-Za-z])"
+    r"(?=[0-9A-Z]*[0-9]|[A-F]{2,} ?_ ?\{?1[1-6])([0-9A-Z]+)(?:\.([0-9A-Z]+))?"
+    r" ?_ ?(?:\{ ?\(? ?(\d+) ?\)? ?\}|(\d+))(?![0-9A-Za-z])"
 )
 _OPENING = frozenset("([")
 _CLOSING = frozenset(")]")
@@ -232,7 +235,7 @@ class _Lexer:
         stripped = content.strip()
         if stripped.lower() in _CONNECTIVES:
             self._add("word", stripped.lower(), end)
-        elif self._after_value() and is_unit_word(stripped):
+        elif self._after_value() and all(is_unit_word(run) for run in runs) and _UNITS.fullmatch(stripped):
             self._add("text", stripped, end)
         elif stripped in FUNCTIONS:
             self._add("command", stripped, end)
@@ -263,6 +266,9 @@ class _Lexer:
 
     def _letters(self) -> None:
         if self._based():
+            return
+        if self._after_value() and (rate := _RATE.match(self.text, self.position)):
+            self._add("text", rate.group(), rate.end())
             return
         match = _LETTERS.match(self.text, self.position)
         assert match is not None

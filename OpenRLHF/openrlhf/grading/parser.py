@@ -28,6 +28,7 @@ _ACCENTS = names(
 )
 _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
+_CURRENCIES = ("$", "£", "€", "₹", "¥")
 _TEMPERATURES = {"F": "fahrenheit", "C": "celsius"}
 _BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
@@ -120,6 +121,9 @@ class _Parser:
         self.depth -= 1
         if not items:
             raise Unreadable("nothing where an answer was expected")
+        if len(items) > 1 and _names_integers(items[-1]):
+            # "pi + k pi, k in Z" says what k is.
+            items.pop()
         return items, joined
 
     def separator(self) -> str | None:
@@ -200,10 +204,10 @@ class _Parser:
     def quantity(self) -> ex.Node:
         """A sum, and the words or unit behind it; "2 hours 30 minutes" is the sum of two quantities."""
         currency = ""
-        if self.text() in ("$", "£", "€", "pounds"):
+        if self.text() in _CURRENCIES or self.text() == "pounds":
             currency = {"pounds": "£"}.get(self.text(), self.text())
             self.at += 1
-        elif self.text() in ("-", "+") and self.text(1) in ("$", "£", "€"):
+        elif self.text() in ("-", "+") and self.text(1) in _CURRENCIES:
             currency = self.found.pop(self.at + 1).text
         token = self.peek()
         if token is not None and token.kind in ("text", "word"):
@@ -223,7 +227,7 @@ class _Parser:
     def unit(self) -> str:
         """The words and unit marks here, as text; "" where there are none."""
         words: list[str] = []
-        if self.accept("$", "£", "€"):
+        if self.accept(*_CURRENCIES):
             words.append(self.found[self.at - 1].text)
         while (token := self.peek()) is not None:
             following = self.peek(1)
@@ -491,6 +495,10 @@ class _Parser:
             self.at += 1
             name += "'"
             node = ex.Symbol(name)
+        if name in _FUNCTION_LETTERS and [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]:
+            # The inverse function f^{-1}(x).
+            self.at += 5
+            return self.applied(name + "^-1")
         opening = self.peek()
         if name[0] in _FUNCTION_LETTERS and self.text() == "(" and opening is not None and not opening.spaced:
             return self.applied(name)
@@ -518,21 +526,16 @@ class _Parser:
             return self.set_braces()
         if mark == "|":
             return self.absolute(("|",))
-        if mark == "]":
-            return self.tuple_or_group(mark)
         raise Unreadable(f"unexpected {mark!r}")
 
     def tuple_or_group(self, opening: str) -> ex.Node:
         saved, self.bars = self.bars, 0
-        items, joined = self.items(frozenset((")", "]", "[")))
+        items, joined = self.items(frozenset((")", "]")))
         self.bars = saved
         closing = self.text()
-        if closing not in (")", "]") and not (opening == "]" and closing == "["):
+        if closing not in (")", "]"):
             raise Unreadable("a bracket that is not closed")
         self.at += 1
-        # French notation: ]0, 1[ is open at both ends.
-        opening = {"]": "("}.get(opening, opening)
-        closing = {"[": ")"}.get(closing, closing)
         if len(items) == 1:
             return items[0] if joined == "," else ex.Listed(tuple(items), joined)
         if joined in ("or", "and"):
@@ -592,8 +595,8 @@ class _Parser:
 
     def command(self, name: str) -> ex.Node:
         if name in ("frac", "cfrac"):
-            over = self.one_argument()
-            return ex.Product((over, ex.reciprocal(self.one_argument())))
+            over, under = self.one_argument(), self.one_argument()
+            return _derivative(over, under) or ex.Product((over, ex.reciprocal(under)))
         if name == "sqrt":
             return self.root()
         if name in ("binom", "tbinom"):
@@ -674,6 +677,7 @@ class _Parser:
     def matrix(self, kind: str) -> ex.Node:
         if kind not in _MATRICES:
             raise Unreadable(f"the environment {kind}")
+        system = kind in ("cases", "aligned")
         if kind == "array" and self.text() == "{":
             self.raw_argument()
         saved, self.bars = self.bars, 0
@@ -684,6 +688,8 @@ class _Parser:
         if self.peek() is None or not rows or len({len(row.items) for row in rows}) != 1:
             raise Unreadable("a matrix that is cut off or ragged")
         self.take()
+        if system and all(len(row.items) == 1 for row in rows):
+            return ex.Listed(tuple(row.items[0] for row in rows), "and")
         grid = ex.Matrix(tuple(rows))
         return determinant(grid) if kind == "vmatrix" else grid
 
@@ -719,6 +725,9 @@ class _Parser:
             arguments += (subscript,)
         if power == ex.MINUS_ONE and name in _TRIGONOMETRIC:
             return ex.Call("arc" + name, arguments)
+        if name == "cis":
+            turned = ex.Product((ex.Constant("i"), ex.Call("sin", arguments)))
+            return ex.Sum((ex.Call("cos", arguments), turned))
         call = ex.Call(name, arguments)
         return call if power is None else ex.Power(call, power)
 
@@ -755,6 +764,13 @@ _NOT_FACTORS = (
 )
 
 
+def _names_integers(node: ex.Node) -> bool:
+    if not isinstance(node, ex.Relation) or node.operators != ("in",):
+        return False
+    number_set = node.sides[1]
+    return isinstance(number_set, ex.Constant) and number_set.name in ("Z", "N", "R")
+
+
 def _proper(fraction: ex.Node) -> Fraction | None:
     """The value of a fraction of two whole numbers, if it lies between 0 and 1."""
     if not isinstance(fraction, ex.Product) or len(fraction.factors) != 2:
@@ -770,6 +786,15 @@ def _proper(fraction: ex.Node) -> Fraction | None:
         return None
     value = over.value / under.base.value
     return value if 0 < value < 1 else None
+
+
+def _derivative(over: ex.Node, under: ex.Node) -> ex.Node | None:
+    """dy/dx as the name that it is."""
+    parts = [node.factors if isinstance(node, ex.Product) else (node,) for node in (over, under)]
+    if len(parts[1]) != 2 or any(part[0] != ex.Symbol("d") for part in parts):
+        return None
+    symbols = [part.name for group in parts for part in group if isinstance(part, ex.Symbol)]
+    return ex.Symbol("/".join(symbols)) if len(symbols) == len(parts[0]) + 2 else None
 
 
 def _renamed(node: ex.Node, mark: str) -> ex.Node:

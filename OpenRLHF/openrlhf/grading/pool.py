@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, W
 
 logger = logging.getLogger(__name__)
 
+# Of the time limit; the rest is for parsing, and for starting the next worker when this one was killed.
+_ALGEBRA_SHARE = 0.6
 _MEMORY_BYTES = 2 << 30
 Pair = tuple[str | None, str]
 
@@ -41,7 +43,9 @@ class GradingPool:
     def __init__(self, workers: int = 2, timeout: float = 5.0, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.timeout = timeout
         self._compare = WorkerPool("openrlhf.grading.worker:comparing", workers, timeout, memory_bytes)
-        self._algebra = WorkerPool("openrlhf.grading.worker:algebra", workers, timeout, memory_bytes)
+        self._algebra = WorkerPool(
+            "openrlhf.grading.worker:algebra", workers, timeout * _ALGEBRA_SHARE, memory_bytes
+        )
         self._counting = threading.Lock()
         self.timeouts = 0
         self.deaths = 0
@@ -57,46 +61,44 @@ class GradingPool:
         if settled is not None:
             verdict.set_result(Verdict(*settled, time.perf_counter() - started))
             return verdict
+        verdict.set_running_or_notify_cancel()
         payload = {"prediction": prediction, "gold": gold, "policy": policy.to_json()}
-        spent = time.perf_counter() - started
-
-        def compared(job: "Future[Any]") -> None:
-            reply = self._outcome(job, verdict, spent)
-            if reply is not None and reply["equal"] is None:
-                # Both stages share one time limit.
-                left = max(self.timeout - reply["seconds"], 0.1)
-                try:
-                    algebra = self._algebra.submit(payload, timeout=left)
-                except RuntimeError:  # closed meanwhile
-                    verdict.cancel()
-                    return
-                algebra.add_done_callback(lambda done: decided(done, spent + reply["seconds"]))
-            elif reply is not None:
-                verdict.set_result(Verdict(reply["equal"], reply["how"], spent + reply["seconds"]))
-
-        def decided(job: "Future[Any]", spent: float) -> None:
-            reply = self._outcome(job, verdict, spent)
-            if reply is not None:
-                verdict.set_result(Verdict(reply["equal"], reply["how"], spent + reply["seconds"]))
-
-        self._compare.submit(payload).add_done_callback(compared)
+        self._stage(self._compare, payload, verdict, time.perf_counter() - started)
         return verdict
 
-    def _outcome(self, job: "Future[Any]", verdict: "Future[Verdict]", spent: float) -> Any:
-        """A worker's reply; None where there is none, and then the verdict says so."""
-        if job.cancelled():
-            verdict.cancel()
-            return None
-        failure = job.exception()
-        if failure is None:
-            return job.result()
+    def _stage(
+        self, workers: WorkerPool, payload: dict[str, Any], verdict: "Future[Verdict]", spent: float
+    ) -> None:
+        """Has `workers` compare, and settles `verdict` when they have, or passes on to computer algebra."""
+
+        def finished(job: "Future[Any]") -> None:
+            try:
+                reply = job.result()
+            except (WorkerFailure, CancelledError) as failure:
+                self._failed(failure, verdict, spent)
+                return
+            seconds = spent + reply["seconds"]
+            if reply["equal"] is None:
+                self._stage(self._algebra, payload, verdict, seconds)
+            else:
+                verdict.set_result(Verdict(reply["equal"], reply["how"], seconds))
+
+        try:
+            job = workers.submit(payload)
+        except RuntimeError as error:  # the pool was closed
+            verdict.set_exception(error)
+        else:
+            job.add_done_callback(finished)
+
+    def _failed(self, failure: BaseException, verdict: "Future[Verdict]", spent: float) -> None:
+        """Settles a verdict that has no comparison, and counts and logs why."""
         if isinstance(failure, WorkerTimeout):
             with self._counting:
                 self.timeouts += 1
-            logger.warning("a comparison of two answers took over %g s and was killed", self.timeout)
-            verdict.set_result(Verdict(False, "timeout", self.timeout))
+            logger.warning("a comparison of two answers was killed: %s", failure)
+            verdict.set_result(Verdict(False, "timeout", spent + failure.seconds))
         elif isinstance(failure, WorkerError):
-            logger.error("a comparison of two answers failed, which is a mistake in the grader: %s", failure)
+            logger.error("a comparison of two answers failed; this is a mistake in the grader: %s", failure)
             verdict.set_result(Verdict(False, "error", spent))
         elif isinstance(failure, WorkerFailure):
             with self._counting:
@@ -104,8 +106,7 @@ class GradingPool:
             logger.warning("a comparison of two answers lost its worker: %s", failure)
             verdict.set_result(Verdict(False, "worker_died", spent))
         else:
-            verdict.set_exception(failure)
-        return None
+            verdict.set_exception(RuntimeError("the grading pool was closed before this comparison"))
 
     def grade_batch(self, pairs: Iterable[Pair], policy: GradingPolicy | None = None) -> list[Verdict]:
         """Verdicts of (prediction, gold) pairs, in their order."""

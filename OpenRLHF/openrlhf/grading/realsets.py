@@ -1,6 +1,7 @@
 """Sets of real numbers as unions of intervals: inequalities, interval notation and set builders alike."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpmath import mp
@@ -27,14 +28,70 @@ class Interval:
     high_in: bool
 
 
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": lambda left, right: left < right and not _equal(left, right),
+    ">": lambda left, right: left > right and not _equal(left, right),
+    "<=": lambda left, right: left < right or _equal(left, right),
+    ">=": lambda left, right: left > right or _equal(left, right),
+    "!=": lambda left, right: not _equal(left, right),
+    "=": lambda left, right: _equal(left, right),
+}
 EVERYTHING = (Interval(mp.ninf, False, mp.inf, False),)
 
 
 def same_real_set(first: ex.Node, second: ex.Node) -> bool:
     """Whether two expressions describe the same set. Raises `NotRealSet` where one describes none."""
     with mp.workdps(60):
+        for condition, other in ((first, second), (second, first)):
+            if isinstance(condition, ex.Relation) and not _is_linear(condition):
+                return _holds_on(condition, real_set(other))
         mine, theirs = real_set(first), real_set(second)
         return len(mine) == len(theirs) and all(map(_same_interval, mine, theirs))
+
+
+def _is_linear(condition: ex.Relation) -> bool:
+    try:
+        real_set(condition)
+    except NotRealSet:
+        return False
+    return True
+
+
+def _holds_on(condition: ex.Relation, region: tuple[Interval, ...]) -> bool:
+    """Whether a condition like |x| < 3 holds on a region and nowhere else.
+
+    Tried at the ends of the region, around and between them, and at points spread over the line.
+    """
+    names = {part.name for part in condition.walk() if isinstance(part, ex.Symbol)}
+    if len(names) != 1 or any(operator not in _HOLDS for operator in condition.operators):
+        raise NotRealSet
+    name = names.pop()
+    ends = [end for i in region for end in (i.low, i.high) if not mp.isinf(end)]
+    points = [end + shift for end in ends for shift in (0, mp.mpf("0.01"), -mp.mpf("0.01"))]
+    points += [mp.mpf(7 * step) / 11 for step in range(-60, 61)] + [mp.mpf(-1000), mp.mpf(1000)]
+    return all(_holds(condition, {name: point}) == _inside(point, region) for point in points)
+
+
+def _holds(condition: ex.Relation, values: dict[str, Any]) -> bool:
+    try:
+        sides = [evaluate(side, values, True) for side in condition.sides]
+    except (Undefined, ZeroDivisionError):
+        return False
+    except TooComplex as error:
+        raise NotRealSet from error
+    neighbours = zip(sides, condition.operators, sides[1:], strict=False)
+    return all(_HOLDS[operator](left, right) for left, operator, right in neighbours)
+
+
+def _inside(point: Any, region: tuple[Interval, ...]) -> bool:
+    for interval in region:
+        if interval.low < point < interval.high and not _equal(point, interval.low):
+            return not _equal(point, interval.high) or interval.high_in
+        if (_equal(point, interval.low) and interval.low_in) or (
+            _equal(point, interval.high) and interval.high_in
+        ):
+            return True
+    return False
 
 
 def _same_interval(a: Interval, b: Interval) -> bool:
@@ -66,6 +123,13 @@ def real_set(node: ex.Node) -> tuple[Interval, ...]:
 
 
 def _listed(node: ex.Listed) -> tuple[Interval, ...]:
+    first = node.items[0]
+    if isinstance(first, ex.Relation) and first.operators == ("!=",):
+        # x != 1, 2 excludes both, however they are joined.
+        items = tuple(
+            i if isinstance(i, ex.Relation) else replace(first, sides=(first.sides[0], i)) for i in node.items
+        )
+        return _conditions(items)
     if node.joined == "or":
         return _united([interval for item in node.items for interval in real_set(item)])
     together = _conditions(node.items)

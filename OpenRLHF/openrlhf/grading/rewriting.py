@@ -6,8 +6,11 @@ from dataclasses import fields, replace
 from itertools import product
 
 from openrlhf.grading import expressions as ex
+from openrlhf.grading.numeric import TooComplex
 
 _MOST_SIGNS = 4
+_SETS = (ex.Constant, ex.SetOf, ex.SetOperation, ex.SetBuilder)
+_AXES = re.compile(r"(?:mathbf|vec|hat|bm|boldsymbol):(?:i|j|k|imath|jmath)")
 _FREE_CONSTANT = re.compile(r"([cCkK])(_\d+)?")
 
 
@@ -35,6 +38,11 @@ def lifted(node: ex.Node) -> ex.Node:
         if len(quantities) == 1:
             values = tuple(f.value if isinstance(f, ex.Quantity) else f for f in factors)
             return ex.Quantity(ex.Product(values), quantities[0].unit)
+    if isinstance(node, ex.Sum) and len(node.terms) == 2 and isinstance(node.terms[0], _SETS):
+        # R - {0}
+        taken = node.terms[1]
+        if isinstance(taken, ex.Product) and taken.factors[0] == ex.MINUS_ONE and len(taken.factors) == 2:
+            return ex.SetOperation("setminus", node.terms[0], taken.factors[1])
     if isinstance(node, ex.Quantity) and isinstance(node.value, ex.Quantity):
         return ex.Quantity(node.value.value, f"{node.value.unit} {node.unit}")
     return node
@@ -64,8 +72,10 @@ def expanded(node: ex.Node, independent: bool) -> ex.Node:
 
 def _signed_variants(node: ex.Node, independent: bool) -> list[ex.Node]:
     count = sum(isinstance(part, ex.PlusMinus) for part in node.walk())
-    if not count or count > _MOST_SIGNS:
+    if not count:
         return [node]
+    if count > _MOST_SIGNS:
+        raise TooComplex
     flips = any(isinstance(part, ex.PlusMinus) and part.flipped for part in node.walk())
     if independent and not flips:
         choices = list(product((True, False), repeat=count))
@@ -89,6 +99,18 @@ def renamed(node: ex.Node, old: tuple[ex.Node, ...], new: tuple[ex.Node, ...]) -
     """The right side of f(x) = … written for the argument names of another definition."""
     names = {a.name: b for a, b in zip(old, new, strict=True) if isinstance(a, ex.Symbol)}
     return _substituted(node, names)
+
+
+def components(node: ex.Node, size: int) -> ex.Tuple | None:
+    """The vector a·i + b·j + c·k as a tuple of `size`; None for anything else."""
+    names = {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
+    if not names or size not in (2, 3) or not all(_AXES.fullmatch(name) for name in names):
+        return None
+    items = []
+    for axis in "ijk"[:size]:
+        values = {name: ex.ONE if name.split(":")[1][0] == axis else ex.ZERO for name in names}
+        items.append(_substituted(node, values))
+    return ex.Tuple(tuple(items), "()")
 
 
 def _substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:

@@ -2,11 +2,11 @@
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.identity import proportional, same_multiset, same_value
-from openrlhf.grading.numeric import NotExact, exact, is_unknown
+from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities
 from openrlhf.grading.realsets import NotRealSet, same_real_set
-from openrlhf.grading.rewriting import expanded, lifted, matching_constants, renamed
+from openrlhf.grading.rewriting import components, expanded, lifted, matching_constants, renamed
 from openrlhf.grading.words import plain_words
 
 _SETS = (ex.SetOperation, ex.SetBuilder)
@@ -83,6 +83,8 @@ class Comparison:
         return same_multiset(self.distinct(mine), self.distinct(gold), self.same)
 
     def distinct(self, items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
+        if len(items) > _MOST_DISTINCT:
+            raise TooComplex
         kept: list[ex.Node] = []
         for item in items:
             if not any(self.same(item, other) for other in kept):
@@ -236,6 +238,7 @@ class Comparison:
         return self.same(quotient, other) if ratio is mine else self.same(other, quotient)
 
 
+_MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
@@ -331,6 +334,11 @@ def _as_tuple(node: ex.Node, other: ex.Node) -> ex.Node:
             return ex.Tuple(tuple(row.items[0] for row in node.rows), "()")
     if isinstance(node, ex.Call) and isinstance(other, ex.Tuple) and len(node.arguments) > 1:
         return ex.Tuple(node.arguments, "()")
+    if isinstance(node, (ex.Sum, ex.Product, ex.Symbol)) and isinstance(other, ex.Tuple):
+        return components(node, len(other.items)) or node
+    if isinstance(node, ex.Tuple) and isinstance(other, ex.Matrix):
+        rows = tuple(row for row in node.items if isinstance(row, ex.Tuple))
+        return ex.Matrix(rows) if len(rows) == len(node.items) else node
     return node
 
 

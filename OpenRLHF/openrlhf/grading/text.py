@@ -29,6 +29,7 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 
 _CIRCLED = re.compile("[①-⑳]")
 _MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
+_RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
@@ -69,7 +70,7 @@ def tidy(answer: str) -> str:
     elif "$" in text:
         text = text.replace("$", " ")
     if "." in text:
-        text = _MODULE.sub("", text)
+        text = _RUPEES.sub("₹", _MODULE.sub("", text))
     text = _BLANKS.sub(" ", text).strip()
     return _strip_end(text)
 

@@ -101,6 +101,8 @@ def _whole(words: list[str]) -> Fraction | None:
 
 def clock_time(text: str) -> tuple[int, int, int, str] | None:
     """(hour, minute, second, "a", "p" or "") of a time of day; None for other text."""
+    if text in ("noon", "midnight"):
+        return 12, 0, 0, "p" if text == "noon" else "a"
     if match := _CLOCK.fullmatch(text):
         hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
         half = (match[4] or "").lower()

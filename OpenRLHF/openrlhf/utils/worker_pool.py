@@ -40,7 +40,11 @@ class WorkerFailure(RuntimeError):
 
 
 class WorkerTimeout(WorkerFailure):
-    """The job exceeded its wall time and was killed."""
+    """The job exceeded its wall time, `seconds`, and was killed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a job took longer than {seconds:g} s and was killed")
+        self.seconds = seconds
 
 
 class WorkerDied(WorkerFailure):
@@ -305,7 +309,7 @@ class _Worker:
         poll.register(descriptor, event)
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not poll.poll(remaining * 1000):
-            raise WorkerTimeout(f"a job took longer than {timeout:g} s and was killed")
+            raise WorkerTimeout(timeout)
 
     def _obituary(self) -> str:
         self.kill()
