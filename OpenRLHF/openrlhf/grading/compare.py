@@ -130,14 +130,13 @@ def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None
     if _LETTERS.fullmatch(mine_plain) and _LETTERS.fullmatch(gold_plain):
         return sorted(re.findall("[A-J]", mine_plain)) == sorted(re.findall("[A-J]", gold_plain))
     mine_choice, gold_choice = _choice(mine_plain), _choice(gold_plain)
-    if gold_choice is None:
-        return None
-    letter, text = gold_choice
-    if mine_choice is not None:
-        return mine_choice[0] == letter
-    if text:
-        equal, _ = compare(mine, text, policy)
-        return equal
+    if mine_choice is not None and gold_choice is not None:
+        return mine_choice[0] == gold_choice[0]
+    # A letter with its text against the text alone.
+    if gold_choice is not None and gold_choice[1]:
+        return compare(mine, gold_choice[1], policy)[0]
+    if mine_choice is not None and mine_choice[1]:
+        return compare(mine_choice[1], gold, policy)[0]
     return None
 
 

@@ -46,7 +46,7 @@ _AFTERTHOUGHT = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
 _MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![A-Za-z\\'])\(?([A-E])\)?(?![A-Za-z'])")
-_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)(?:/\d+)?%?")
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 # Words between two boxes that make the second one replace the first.
 _RESTATES = re.compile(
     r"\b(?:so|thus|therefore|hence|simplif\w*|which|equals?|equivalent|i\.e|that\s+is|gives?|becomes?|instead|not|"

@@ -162,7 +162,7 @@ class _Evaluation:
         return self.general_power(base, mp.mpf(exponent.numerator) / exponent.denominator)
 
     def integer_power(self, base: Any, exponent: int) -> Any:
-        if exponent < 0 or base == 0:
+        if exponent < 0 or exponent == base == 0:
             self.nonzero(base)
         if exponent.bit_length() > _LARGEST_ARGUMENT_BITS or exponent.bit_length() + mp.mag(base) > 10**6:
             raise TooComplex

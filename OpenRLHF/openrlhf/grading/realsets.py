@@ -188,13 +188,16 @@ def _comparison(left: ex.Node, operator: str, right: ex.Node) -> tuple[Interval,
 def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
     """Where left - right is zero, and its slope; it has to be linear."""
     difference = ex.difference(left, right)
-    points = (mp.mpf(0), mp.mpf(1), mp.mpf("3.7"))
+    points = (mp.mpf(0), mp.mpf(1), mp.mpf("3.7"), mp.mpf("-2.3"))
     try:
-        zero, one, other = (evaluate(difference, {name: point}, True) for point in points)
+        zero, one, *others = (evaluate(difference, {name: point}, True) for point in points)
     except (Undefined, TooComplex, ZeroDivisionError) as error:
         raise NotRealSet from error
     slope = one - zero
-    if slope == 0 or not _equal(other, zero + slope * points[2]):
+    straight = all(
+        _equal(other, zero + slope * point) for other, point in zip(others, points[2:], strict=True)
+    )
+    if slope == 0 or not straight:
         raise NotRealSet
     return -zero / slope, slope
 

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from openrlhf.grading.boxes import find_boxes
+
 _SYMBOLS = {
     "−": "-", "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "﹣": "-",
     "×": r"\times ", "✕": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "∗": "*",
@@ -42,7 +44,7 @@ _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _EMPTINESS = re.compile(
-    r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}$.,;:*]"
+    r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]"
 )
 _BLANKS = re.compile(r"\s+")
 _BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
@@ -71,8 +73,12 @@ def tidy(answer: str) -> str:
         text = text.replace("$", " ")
     if "." in text:
         text = _RUPEES.sub("₹", _MODULE.sub("", text))
-    text = _BLANKS.sub(" ", text).strip()
-    return _strip_end(text)
+    text = _strip_end(_BLANKS.sub(" ", text).strip())
+    if text.startswith(("\\boxed", "\\fbox")):
+        boxes = find_boxes(text)
+        if len(boxes) == 1 and boxes[0].end == len(text):
+            return _strip_end(boxes[0].content)
+    return text
 
 
 def has_substance(text: str) -> bool:

@@ -1,0 +1,111 @@
+"""Inputs made to hang, to crash, to run code: each gets a verdict in time, and nothing is run."""
+
+import time
+from pathlib import Path
+
+import pytest
+from openrlhf.grading import GradingPool
+
+LIMIT = 3.0
+TOWERS = [
+    "9^{9^{9^{9^9}}}",
+    "9**9**9**9",
+    r"10^{10^{10^{10}}}",
+    "((((9^9)^9)^9)^9)^9",
+    "1e999999999",
+    "100000!",
+    "((9!)!)!",
+    "9!!!!!!!!!",
+    r"\binom{10^9}{10^8}",
+    r"\sin(10^{10^{10}})",
+    r"\exp(\exp(\exp(\exp(100))))",
+    r"\lfloor 10^{10^{6}} \rfloor",
+    r"\log_{1.0000000001}(2)",
+    "(x+y+z+w)^{500}",
+    "x^{1000000}",
+    r"3 \pmod{10^{10^{10}}}",
+    r"\sum_{n=1}^{10^{12}} \sin(n)",
+    r"\int_0^{\infty} e^{-x^{x^x}} dx",
+]
+SHAPES = [
+    "(" * 900 + "1" + ")" * 900,
+    "{" * 5000 + "1" + "}" * 5000,
+    r"\frac{1}{" * 200 + "1" + "}" * 200,
+    r"\sqrt{" * 150 + "2" + "}" * 150,
+    "-" * 1500 + "5",
+    "2^" * 800 + "2",
+    "|" * 1000 + "1",
+    "[[[" * 600,
+    r"\begin{pmatrix}" * 50,
+    r"\begin{vmatrix}" + r"\\".join([" & ".join(["x"] * 9)] * 9) + r"\end{vmatrix}",
+    r" \pm ".join(["1"] * 30),
+    ",".join([r"\pm 1"] * 200),
+    ", ".join(rf"\sin({i}x)" for i in range(150)),
+    r"\cup".join(["(1,2)"] * 150),
+    "a" * 30 + "!" + " " * 1900,
+    "0." + "12" * 900 + r"\ldots",
+    "5 " + "cm^{9" * 300,
+    r"\text{a" * 250 + "}" * 250,
+    "twenty " * 280,
+    "1" * 1_000_000,
+    "x" * 3_000_000,
+    "\0" * 1000,
+    "\u2028" * 500,
+    "💥" * 500,
+    "ﷺ" * 500,
+    "½" * 500,
+    r"\def\x{\x\x}\x",
+]
+
+
+@pytest.fixture(scope="module")
+def strict_pool():
+    with GradingPool(workers=1, timeout=LIMIT) as pool:
+        pool.submit("2x", "x+x").result()
+        yield pool
+
+
+@pytest.mark.parametrize("hostile", TOWERS + SHAPES, ids=lambda text: repr(text[:20]))
+def test_a_hostile_answer_gets_a_verdict_in_time(strict_pool, hostile):
+    for pair in ((hostile, "5"), ("5", hostile)):
+        started = time.monotonic()
+        verdict = strict_pool.submit(*pair).result(timeout=LIMIT + 10)
+        assert not verdict.equal
+        assert verdict.how not in ("error", "worker_died")
+        assert time.monotonic() - started < LIMIT + 1
+
+
+def test_nothing_in_an_answer_is_run(strict_pool, tmp_path):
+    trace = tmp_path / "ran"
+    touch = f"__import__('os').system('touch {trace}')"
+    attacks = [
+        touch,
+        f'exec("open({str(trace)!r}, {"w"!r})")',
+        f"eval({touch!r})",
+        rf"\text{{{touch}}}",
+        rf"x = {touch}",
+        rf"\int_0^1 {touch} dx",
+        rf"\sum_{{n=1}}^{{3}} {touch}",
+        f"open('{trace}', 'w').write('x')",
+        f"Symbol('x'); import os; os.system('touch {trace}')",
+        rf"\write18{{touch {trace}}}",
+        rf"\immediate\openout1={trace}",
+        f"$(touch {trace})",
+        f"`touch {trace}`",
+        f"; touch {trace}",
+        "().__class__.__bases__[0].__subclasses__()",
+    ]
+    for attack in attacks:
+        for pair in ((attack, "5"), ("5", attack), (attack, attack + " ")):
+            strict_pool.submit(*pair).result()
+    assert not Path(trace).exists()
+
+
+def test_a_timeout_is_visible_and_the_next_comparison_is_graded(strict_pool):
+    before = strict_pool.timeouts
+    endless, after = strict_pool.grade_batch([(r"\sum_{n=1}^{10^{12}} \sin(n)", "5"), ("2x+x", "3x")])
+    assert endless.how == "timeout"
+    assert not endless.equal
+    assert 0 < endless.seconds < LIMIT + 1
+    assert strict_pool.timeouts == before + 1
+    assert after.equal
