@@ -256,6 +256,26 @@ def test_the_script_scores_every_model_and_prompt_and_writes_one_report(tiny_mod
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
+def test_vllm_samples_every_problem_as_often_as_asked(tiny_model, arithmetic, tmp_path):
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    done = run_script(
+        "eval.sh",
+        *("none", str(tiny_model), "--use_vllm", "--dtype", "float32", "--max_tokens_per_call", "8"),
+        *("--n_sampling", "4", "--temperature", "1"),
+        DATA_NAMES="sums",
+        DATA_DIR=str(arithmetic),
+        OUTPUT_DIR=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    stem = "test_none_-1_seed0_t1.0_s0_e-1"
+    rows = [json.loads(line) for line in (tmp_path / "sums" / f"{stem}.jsonl").read_text().splitlines()]
+    assert [len(row["code"]) for row in rows] == [4] * 40
+    assert all(1 <= tokens <= 8 for row in rows for tokens in row["tokens"])
+    assert len({text for row in rows for text in row["code"]}) > 40  # samples differ
+
+
+@pytest.mark.slow
 def test_a_run_killed_half_way_and_continued_gives_the_same_files(tiny_model, arithmetic, tmp_path):
     def command(output):
         return [
