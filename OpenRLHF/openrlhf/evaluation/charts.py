@@ -36,7 +36,8 @@ def legend(names: Sequence[str]) -> str:
 
 def bars(groups: Sequence[tuple[str, Sequence[Bar]]], low: float = 0.0, high: float = 1.0) -> str:
     """Horizontal bars in per cent, grouped, with intervals as whiskers; low is negative for differences."""
-    thick, gap, between, top = 14, 3, 14, 8
+    many = sum(len(group) for _, group in groups) > 40
+    thick, gap, between, top = (9, 2, 10, 8) if many else (14, 3, 14, 8)
     height = top + sum(len(group) * (thick + gap) + between for _, group in groups) + 22
 
     def x(value: float) -> float:
@@ -53,7 +54,8 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], low: float = 0.0, high: fl
             parts.append(_bar(bar, x, y, thick, x(max(low, 0.0))))
             y += thick + gap
         y += between
-    return _svg(_LABEL_WIDTH + _PLOT_WIDTH + _VALUE_WIDTH, height, parts)
+    kind = "small" if many else ""
+    return _svg(_LABEL_WIDTH + _PLOT_WIDTH + _VALUE_WIDTH, height, parts, kind)
 
 
 def _bar(bar: Bar, x, y: float, thick: int, zero: float) -> str:
@@ -84,7 +86,7 @@ def _axis(low: float, high: float, x, top: float, bottom: float) -> list[str]:
 
 def lengths(series: Sequence[tuple[int, str, Sequence[int]]]) -> str:
     """How long responses are, in tokens: the share of responses in each of 24 bins, one line per series."""
-    width, height, left, bottom, top = 380, 170, 44, 28, 10
+    width, height, left, bottom, top = 360, 170, 44, 28, 10
     longest = max((max(values) for _, _, values in series if values), default=1)
     bins = 24
     size = max(1, math.ceil((longest + 1) / bins))
@@ -124,8 +126,6 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _svg(width: int, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" role="img" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )
+def _svg(width: int, height: float, parts: Sequence[str], kind: str = "") -> str:
+    size = f'viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}"'
+    return f'<svg class="{kind}" {size} role="img" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'

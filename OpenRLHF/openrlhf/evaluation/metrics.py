@@ -42,23 +42,30 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 
 
 def accuracy(right: Sequence[Sequence[bool]]) -> Estimate:
-    """Mean over problems of the share of right samples (avg@k), with an interval over problems.
-
-    Samples of one problem are alike, so they do not count as independent: Wilson's interval is taken at the
-    sample size at which independent samples would vary as much as the problems' means do (Korn and Graubard,
-    1998). With one sample per problem that is Wilson's interval itself.
-    """
+    """Mean over problems of the share of right samples (avg@k), with its interval (`mean_share`)."""
     rows = [row for row in right if row]
-    n = len(rows)
+    return mean_share([sum(row) / len(row) for row in rows], sum(len(row) for row in rows))
+
+
+def mean_share(shares: Sequence[float], samples: int | None = None) -> Estimate:
+    """Mean over problems of a share between 0 and 1, with an interval over problems.
+
+    samples: how many there are in all; None for one per problem. Samples of one problem are alike, so they do
+    not count as independent: Wilson's interval is taken at the sample size at which independent samples would
+    vary as much as the problems' shares do (Korn and Graubard, 1998), at most `samples`. Where every share is
+    0 or 1 and there is one sample per problem, that is Wilson's interval itself.
+    """
+    n = len(shares)
+    samples = n if samples is None else samples
     if n == 0:
         return Estimate(0.0, 0.0, 1.0, 0)
-    means = [sum(row) / len(row) for row in rows]
-    mean = sum(means) / n
+    mean = sum(shares) / n
     effective = float(n)
-    if n > 1 and 0 < mean < 1 and any(len(row) > 1 for row in rows):
-        squared_error = sum((m - mean) ** 2 for m in means) / (n - 1) / n
-        samples = sum(len(row) for row in rows)
-        effective = min(mean * (1 - mean) / squared_error, samples) if squared_error > 0 else samples
+    whole = all(share in (0, 1) for share in shares)
+    if n > 1 and 0 < mean < 1 and not (whole and samples == n):
+        squared_error = sum((share - mean) ** 2 for share in shares) / (n - 1) / n
+        most = max(samples, n)
+        effective = min(mean * (1 - mean) / squared_error, most) if squared_error > 0 else most
     return Estimate(mean, *wilson(mean * effective, effective), n)
 
 
@@ -73,9 +80,9 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
 
 
-def mean_pass_at_k(right: Sequence[Sequence[bool]], k: int) -> float:
-    """Mean of `pass_at_k` over problems."""
-    return sum(pass_at_k(len(row), sum(row), k) for row in right) / len(right)
+def mean_pass_at_k(right: Sequence[Sequence[bool]], k: int) -> Estimate:
+    """Mean of `pass_at_k` over problems, with its interval (`mean_share`)."""
+    return mean_share([pass_at_k(len(row), sum(row), k) for row in right], sum(len(row) for row in right))
 
 
 def reported_ks(samples: int) -> list[int]:
@@ -110,15 +117,14 @@ def majority_is_right(
     if votes_right == 0:
         return 0.0
     wrong = [a for a, ok in zip(answers, right, strict=True) if a is not None and not ok]
+    contested = bool(vote_needs_comparison(answers, right))
     groups: list[tuple[Answer, int]] = []
     for answer in dict.fromkeys(wrong):
-        votes = wrong.count(answer)
-        for i, (first, so_far) in enumerate(groups):
-            if vote_needs_comparison(answers, right) and equivalent(first, answer):
-                groups[i] = (first, so_far + votes)
-                break
+        same = (i for i, (first, _) in enumerate(groups) if contested and equivalent(first, answer))
+        if (i := next(same, None)) is None:
+            groups.append((answer, wrong.count(answer)))
         else:
-            groups.append((answer, votes))
+            groups[i] = (groups[i][0], groups[i][1] + wrong.count(answer))
     best = max((votes for _, votes in groups), default=0)
     if best > votes_right:
         return 0.0

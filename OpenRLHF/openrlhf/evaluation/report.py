@@ -15,6 +15,7 @@ from openrlhf.evaluation.results import Result, runs_and_sets
 # A page that a browser still opens at once: problems per run and set, characters per response.
 MOST_PROBLEMS = 1000
 MOST_CHARACTERS = 12_000
+MOST_COLUMNS = 9
 
 
 def write_report(path: Path, results: Sequence[Result]) -> None:
@@ -105,26 +106,48 @@ def _interval(result: Result) -> dict[str, float]:
 
 
 def _accuracy_table(results: Sequence[Result], runs: Sequence[str], names: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names) + ("<th>mean</th>" if len(names) > 1 else "")
-    rows = []
-    for run in runs:
-        cells, means = [], []
-        for name in names:
-            result = _cell(results, run, name)
-            if result is None:
-                cells.append("<td>–</td>")
-                continue
-            value = _interval(result)
-            means.append(value["mean"])
-            best = max(_interval(r)["mean"] for r in results if r.name == name)
-            mark = ' class="best"' if len(runs) > 1 and value["mean"] == best else ""
-            small = f"{100 * value['low']:.1f} – {100 * value['high']:.1f} · {result.figures['num_samples']}"
-            cells.append(f"<td{mark}><b>{100 * value['mean']:.1f}</b><small>{small}</small></td>")
-        if len(names) > 1:
-            complete = len(means) == len(names)
-            cells.append(f"<td><b>{100 * sum(means) / len(means):.1f}</b></td>" if complete else "<td>–</td>")
-        rows.append(f"<tr><td>{escape(run)}</td>{''.join(cells)}</tr>")
-    return f'<div class="scroll"><table><tr><th>run</th>{head}</tr>{"".join(rows)}</table></div>'
+    """Runs down and sets across; the other way round where there are more sets than fit on a page."""
+    known = {(r.run, r.name): r for r in results}
+    best = {name: _best([r for r in results if r.name == name]) for name in names}
+    cells = {
+        (run, name): _accuracy_cell(known.get((run, name)), best[name]) for run in runs for name in names
+    }
+    means = {run: _mean_cell([known.get((run, name)) for name in names]) for run in runs}
+    if len(names) <= MOST_COLUMNS or len(runs) > MOST_COLUMNS:
+        columns, rows = (
+            list(names),
+            [(run, [cells[run, name] for name in names] + [means[run]]) for run in runs],
+        )
+        columns.append("mean")
+    else:
+        columns, rows = list(runs), [(name, [cells[run, name] for run in runs]) for name in names]
+        rows.append(("mean", [means[run] for run in runs]))
+    head = "".join(f"<th>{escape(column)}</th>" for column in ["", *columns])
+    body = "".join(f"<tr><td>{escape(title)}</td>{''.join(values)}</tr>" for title, values in rows)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _best(results: Sequence[Result]) -> float | None:
+    """The highest accuracy, where there is more than one."""
+    values = {_interval(r)["mean"] for r in results}
+    return max(values) if len(values) > 1 else None
+
+
+def _accuracy_cell(result: Result | None, best: float | None) -> str:
+    if result is None:
+        return "<td>–</td>"
+    value = _interval(result)
+    mark = ' class="best"' if value["mean"] == best else ""
+    small = f"{100 * value['low']:.1f} – {100 * value['high']:.1f} · {result.figures['num_samples']}"
+    return f"<td{mark}><b>{100 * value['mean']:.1f}</b><small>{small}</small></td>"
+
+
+def _mean_cell(results: Sequence[Result | None]) -> str:
+    """The plain mean over sets, where the run has all of them."""
+    means = [_interval(r)["mean"] for r in results if r is not None]
+    if len(means) < len(results):
+        return "<td>–</td>"
+    return f"<td><b>{100 * sum(means) / len(means):.1f}</b></td>"
 
 
 def _bars(results: Sequence[Result], runs: Sequence[str], name: str) -> list[charts.Bar]:

@@ -60,28 +60,41 @@ def load_results(folders: Iterable[Path], names: Sequence[str] | None = None) ->
             loaded += [(folder, name, samples, store.read_json(path)) for path in metrics_files(samples)]
     if not loaded:
         raise UserError(f"no finished set under {', '.join(map(str, folders))}; run math_eval.py there first")
-    labels = _labels([(folder, figures.get("settings", {}), path) for folder, _, path, figures in loaded])
+    labels = _labels(
+        [(folder, name, samples, figures.get("settings", {})) for folder, name, samples, figures in loaded]
+    )
     return [
         Result(label, name, figures, samples) for label, (_, name, samples, figures) in zip(labels, loaded, strict=True)
     ]
 
 
-def _labels(runs: Sequence[tuple[Path, dict[str, Any], Path]]) -> list[str]:
-    """Model · prompt type, with what else differs: as short as it can be and still unambiguous."""
-    models = {str(settings.get("model_name_or_path", folder)) for folder, settings, _ in runs}
-    short = _shortest_names(models)
-    labels = []
-    for folder, settings, path in runs:
-        parts = [
-            short[str(settings.get("model_name_or_path", folder))],
-            str(settings.get("prompt_type", path.stem)),
+def _labels(runs: Sequence[tuple[Path, str, Path, dict[str, Any]]]) -> list[str]:
+    """Model · prompt type, with what else differs: short, and still unambiguous within a set."""
+    models = [str(settings.get("model_name_or_path", folder)) for folder, _, _, settings in runs]
+    short_models = _shortest_names(set(models))
+    short_folders = _shortest_names({str(folder) for folder, *_ in runs})
+    names = [name for _, name, _, _ in runs]
+    labels = [
+        _label(short_models[model], samples, settings)
+        for model, (_, _, samples, settings) in zip(models, runs, strict=True)
+    ]
+    for more in (lambda run: short_folders[str(run[0])], lambda run: run[2].stem):
+        pairs = list(zip(labels, names, strict=True))
+        ambiguous = {label for label, name in pairs if pairs.count((label, name)) > 1}
+        labels = [
+            f"{label} · {more(run)}" if label in ambiguous else label
+            for label, run in zip(labels, runs, strict=True)
         ]
-        if isinstance(settings.get("num_shots"), int) and settings["num_shots"] > 0:
-            parts.append(f"{settings['num_shots']}-shot")
-        if settings.get("n_sampling", 1) > 1:
-            parts.append(f"{settings['n_sampling']} samples at {settings.get('temperature')}")
-        labels.append(" · ".join(parts))
     return labels
+
+
+def _label(model: str, samples: Path, settings: dict[str, Any]) -> str:
+    parts = [model, str(settings.get("prompt_type", samples.stem))]
+    if isinstance(settings.get("num_shots"), int) and settings["num_shots"] > 0:
+        parts.append(f"{settings['num_shots']}-shot")
+    if settings.get("n_sampling", 1) > 1:
+        parts.append(f"{settings['n_sampling']} samples at {settings.get('temperature')}")
+    return " · ".join(parts)
 
 
 def _shortest_names(models: set[str]) -> dict[str, str]:

@@ -43,7 +43,7 @@ def find(name: str, data_dir: Path, split: str) -> Found | Missing:
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return Missing(name, f"{advice}, or unset HF_HUB_OFFLINE to load {entry.hub.dataset} from the hub")
     try:
-        rows = list(_hub_rows(entry))
+        rows = list(_hub_rows(entry, split))
     except Exception as error:  # the hub client raises what its many layers raise; none of it is ours to mend
         reason = str(error).strip().split("\n", 1)[0][:160]
         return Missing(name, f"{advice}; the hub ({entry.hub.dataset}) gave {type(error).__name__}: {reason}")
@@ -105,9 +105,11 @@ def _problems(entry: Benchmark, rows: list[Row], origin: str) -> list[Problem]:
     return problems
 
 
-def _hub_rows(entry: Benchmark) -> Iterator[Row]:
+def _hub_rows(entry: Benchmark, split: str) -> Iterator[Row]:
+    """The test split has another name on the hub for some sets; other splits keep their names."""
     from datasets import load_dataset
 
     assert entry.hub is not None
+    on_hub = entry.hub.split if split == "test" else split
     for config in entry.hub.configs or (None,):
-        yield from load_dataset(entry.hub.dataset, config, split=entry.hub.split)
+        yield from load_dataset(entry.hub.dataset, config, split=on_hub)

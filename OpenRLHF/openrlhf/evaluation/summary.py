@@ -17,6 +17,8 @@ def summarize(graded: Sequence[Graded], seconds: float, settings: Mapping[str, A
     right = [row.right for row in graded]
     overall = metrics.accuracy(right)
     k = min((len(row) for row in right), default=0)
+    passes = {str(i): metrics.mean_pass_at_k(right, i) for i in metrics.reported_ks(k)} if k else {}
+    majority = metrics.mean_share([row.majority for row in graded])
     by_subject = _by(graded, lambda row: row.problem.subject)
     return {
         "num_samples": len(graded),
@@ -29,8 +31,12 @@ def summarize(graded: Sequence[Graded], seconds: float, settings: Mapping[str, A
         "accuracy": overall.as_dict(),
         "samples_per_problem": k,
         "avg@k": overall.mean,
-        "pass@k": {str(i): metrics.mean_pass_at_k(right, i) for i in metrics.reported_ks(k)} if k else {},
-        "maj@k": _mean([row.majority for row in graded]),
+        "pass@k": {i: estimate.mean for i, estimate in passes.items()},
+        "maj@k": majority.mean,
+        "intervals": {
+            "maj@k": majority.as_dict(),
+            "pass@k": {i: estimate.as_dict() for i, estimate in passes.items()},
+        },
         "by_level": _by(graded, lambda row: row.problem.level),
         "by_subject": by_subject,
         "by_source": _by(graded, lambda row: row.problem.source),

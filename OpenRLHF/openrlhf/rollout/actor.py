@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from openrlhf.rollout.checksum import Names
 from openrlhf.rollout.engine import Completion, Request, Sampling
+
+if TYPE_CHECKING:
+    from openrlhf.rollout.checksum import Names
 
 
 class EngineActor:
@@ -60,7 +62,7 @@ class EngineActor:
 
         return {**self._engine.transfer_info(), "node": ray.get_runtime_context().get_node_id()}
 
-    def parameter_checksums(self) -> list[dict[Names, int]]:
+    def parameter_checksums(self) -> "list[dict[Names, int]]":
         return self._engine.parameter_checksums()
 
 

@@ -88,10 +88,9 @@ class VllmEngine:
             _check_cpu_head_size(config)
             needed = _cache_bytes(config, dtype, self.max_model_len)
             options["enforce_eager"] = True
-            # A prompt that is prefilled in pieces makes vLLM 0.32 turn its seeded generator back, which generators
-            # of the CPU cannot do ("CPU Generator does not use offset"); so prompts are prefilled whole.
+            # A prompt that is prefilled in pieces makes vLLM 0.32 wind its request's generator back, which a
+            # CPU generator cannot do ("CPU Generator does not use offset"): the whole batch would be lost.
             options["enable_chunked_prefill"] = False
-            options["max_num_batched_tokens"] = max(2048, self.max_model_len)
             options["kv_cache_memory_bytes"] = kv_cache_bytes or max(
                 needed, min(_CPU_CACHE_BYTES, needed * max_num_seqs)
             )
@@ -219,6 +218,8 @@ class VllmEngine:
 
 def _prepare_vllm() -> bool:
     """Sets the environment before vLLM is imported; True on the CPU."""
+    import torch
+
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -228,7 +229,11 @@ def _prepare_vllm() -> bool:
             f"vLLM cannot be imported ({error}); install the extra [vllm] (GPUs) or [cpu], "
             "or choose --rollout_engine hf"
         ) from error
-    return current_platform.is_cpu()
+    if current_platform.is_cpu():
+        # OpenMP has read its variable when torch was imported, long before this.
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        return True
+    return False
 
 
 def _start(options: dict[str, Any]) -> Any:

@@ -126,9 +126,14 @@ class WeightSender:
         self._address = address
         self._transport: Any = None
 
-    def connect(self) -> None:
-        """Brings trainer and engines together; needed once, and again when the engines have changed."""
+    def connect(self, engines: Sequence[Any] | None = None) -> None:
+        """Brings trainer and engines together; needed once, and again when an engine has been replaced.
+
+        engines: the handles from now on; None keeps those that are known.
+        """
         self.shutdown()
+        if engines is not None:
+            self._client = EngineClient(engines, self._timeout_s)
         self._within_limit("connecting", self._connect)
 
     def _connect(self) -> None:

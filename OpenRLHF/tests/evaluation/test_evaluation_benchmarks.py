@@ -221,6 +221,20 @@ def test_all_configurations_of_a_hub_set_are_read_in_order(tmp_path, monkeypatch
     assert len(found.problems) == 7
 
 
+def test_another_split_is_asked_for_by_its_own_name(tmp_path, monkeypatch):
+    asked = []
+
+    def load_dataset(name, config, split):
+        asked.append(split)
+        return [{"question": "Q", "final_answer": ["1"], "answer": "#### 1"}]
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    sources.find("olympiadbench", tmp_path, "test")
+    sources.find("gsm8k", tmp_path, "validation")
+    assert asked == ["train", "validation"]
+
+
 def shots(name="math", count=3, prompt_type="cot", data_dir=None, **options):
     return FewShot(benchmark(name), count, prompt_type=prompt_type, data_dir=data_dir, seed=0, **options)
 

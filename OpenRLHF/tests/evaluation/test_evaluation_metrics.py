@@ -77,8 +77,17 @@ def test_pass_at_k_needs_k_samples():
 def test_mean_pass_at_k_by_hand():
     # Two samples each: both right, one right, none: pass@1 = 1, 1/2, 0 and pass@2 = 1, 1, 0.
     right = [[True, True], [False, True], [False, False]]
-    assert m.mean_pass_at_k(right, 1) == pytest.approx(0.5)
-    assert m.mean_pass_at_k(right, 2) == pytest.approx(2 / 3)
+    assert m.mean_pass_at_k(right, 1).mean == pytest.approx(0.5)
+    assert m.mean_pass_at_k(right, 2).mean == pytest.approx(2 / 3)
+
+
+def test_the_interval_of_shares_is_wilsons_at_the_size_that_their_spread_means():
+    # Shares 1, 1/2, 0 and 1/2: mean 1/2, squared error (1/4 + 1/4) / 3 / 4 = 1/24, size (1/4) / (1/24) = 6.
+    estimate = m.mean_share([1, 0.5, 0, 0.5], samples=8)
+    assert (estimate.low, estimate.high) == pytest.approx(m.wilson(3, 6))
+    # Without any spread the size is the number of samples.
+    alike = m.mean_share([0.5] * 4, samples=8)
+    assert (alike.low, alike.high) == pytest.approx(m.wilson(4, 8))
 
 
 def test_ks_are_powers_of_two_and_the_number_of_samples():

@@ -19,7 +19,9 @@ LENGTH_LIMIT = 128
 def engine(request, model_path):
     if request.param == "vllm":
         pytest.importorskip("vllm")
-    opened = open_engine(model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=8)
+    opened = open_engine(
+        model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=64
+    )
     yield opened
     opened.shutdown()
 
@@ -61,6 +63,14 @@ def test_a_sample_does_not_depend_on_what_else_is_generated(engine):
     tokens = {key: completion.token_ids for key, completion in together.items()}
     assert tokens == {key: completion.token_ids for key, completion in backwards.items()}
     assert alone[5, 0].token_ids == tokens[5, 0]
+
+
+def test_prompts_may_have_more_tokens_together_than_one_pass_takes(engine):
+    # vLLM takes 4,096 tokens at a time by default; these are 6,400, each with a seed of its own.
+    requests = [Request((i,), tuple((i + j) % 250 for j in range(100)), seed=i) for i in range(64)]
+    together = run(engine, requests, Sampling(max_new_tokens=4))
+    alone = run(engine, requests[45:46], Sampling(max_new_tokens=4))
+    assert alone[45,].token_ids == together[45,].token_ids
 
 
 def test_samples_of_one_prompt_differ_between_seeds_and_repeat_with_the_seed(engine):

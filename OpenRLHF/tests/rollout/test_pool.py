@@ -7,7 +7,6 @@ from openrlhf.rollout.actor import actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import EngineError
 from openrlhf.rollout.pool import EnginePool, open_pool, spread
-from rollout_models import forward_logprobs
 
 
 def test_samples_of_a_prompt_stay_together_and_engines_get_equal_shares():
@@ -113,6 +112,8 @@ def test_an_exception_of_an_engine_is_told_with_its_number(stubborn):
 
 @pytest.mark.slow
 def test_two_real_engines_answer_every_request_once(cluster, model_path, reference):
+    from rollout_models import forward_logprobs  # not above: workers import this file, and torch takes long
+
     pool = open_pool(model_path, "hf", num_engines=2, dtype="float32", stall_limit_s=60)
     try:
         requests = [Request((p, s), (70 + p, 71, 72), seed=10 * p + s) for p in range(5) for s in range(3)]

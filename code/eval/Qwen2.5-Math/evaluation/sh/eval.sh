@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Scores one model with one prompt type:  bash sh/eval.sh PROMPT_TYPE MODEL [flags of math_eval.py]
 #
-# From the environment: DATA_DIR, OUTPUT_DIR (default MODEL/math_eval), DATA_NAMES (default: every set of the
+# From the environment: DATA_DIR, OUTPUT_DIR (default MODEL/math_eval; for a model of the hub output/MODEL/math_eval
+# here, since a folder with the model's name would be taken for the model), DATA_NAMES (default: every set of the
 # reference's five calls, MATH500 and AIME25), NUM_TEST_SAMPLE (default -1, all), SPLIT (default test).
 # The reference's five calls are one here, so that the model is loaded once; --num_shots auto gives every set the
 # worked examples that it has there.
@@ -22,6 +23,11 @@ if [ -z "${PYTHON:-}" ]; then
     if [ -x "$ROOT/.venv/bin/python3" ]; then PYTHON=$ROOT/.venv/bin/python3; fi
 fi
 
+if [ -z "${OUTPUT_DIR:-}" ]; then
+    OUTPUT_DIR=$MODEL/math_eval
+    if [ ! -d "$MODEL" ]; then OUTPUT_DIR=$HERE/output/$MODEL/math_eval; fi
+fi
+
 ALL_NAMES=gsm8k,math,svamp,asdiv,mawps,carp_en,tabmwp,minerva_math,gaokao2023en,olympiadbench,college_math
 ALL_NAMES+=,aqua,sat_math,mmlu_stem
 ALL_NAMES+=,gaokao2024_I,gaokao2024_II,gaokao2024_mix,gaokao_math_cloze,gaokao_math_qa
@@ -33,7 +39,7 @@ exec "$PYTHON" "$HERE/math_eval.py" \
     --model_name_or_path "$MODEL" \
     --data_names "${DATA_NAMES:-$ALL_NAMES}" \
     --data_dir "${DATA_DIR:-$HERE/data}" \
-    --output_dir "${OUTPUT_DIR:-$MODEL/math_eval}" \
+    --output_dir "$OUTPUT_DIR" \
     --split "${SPLIT:-test}" \
     --prompt_type "$PROMPT_TYPE" \
     --num_test_sample "${NUM_TEST_SAMPLE:--1}" \

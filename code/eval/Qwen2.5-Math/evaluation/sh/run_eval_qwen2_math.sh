@@ -4,7 +4,7 @@
 # From the environment:
 #   MODELS       folders or hub names, separated by spaces or commas (default: the six of the reference)
 #   PROMPT_TYPE  one or several, likewise (default: qwen-boxed for Qwen2-Math, else qwen25-math-cot)
-#   OUTPUT_DIR   results go to OUTPUT_DIR/{last part of the model's name} (default: MODEL/math_eval)
+#   OUTPUT_DIR   results go to OUTPUT_DIR/{last part of the model's name} (default as in eval.sh)
 #   REPORT       the report over all models (default: OUTPUT_DIR/report.html, else output/report.html here)
 #   DATA_DIR, DATA_NAMES, NUM_TEST_SAMPLE, SPLIT as in eval.sh
 # A model that does not fit on the GPUs at hand, or is neither here nor on a hub within reach, is skipped with a
@@ -36,7 +36,10 @@ default_prompt() {
 declare -A folder_of=()
 output_folder() { # a folder of its own for every model, also where two have the same last part
     local model=${1%/} name number=1 candidate taken
-    if [ -z "$base" ]; then echo "$model/math_eval"; return; fi
+    if [ -z "$base" ]; then
+        if [ -d "$model" ]; then echo "$model/math_eval"; else echo "$HERE/output/$model/math_eval"; fi
+        return
+    fi
     name=$(basename "$model")
     candidate=$base/$name
     while :; do
