@@ -43,9 +43,7 @@ def main() -> None:
 def _sets() -> list[tuple[str, list[tuple[str, str, bool | None]]]]:
     from labelled import labelled_pairs
 
-    table: list[tuple[str, str, bool | None]] = [
-        (pair.prediction, pair.gold, pair.equal) for pair in labelled_pairs()
-    ]
+    table: list[tuple[str, str, bool | None]] = [(pair.prediction, pair.gold, pair.equal) for pair in labelled_pairs()]
     sets = [("labelled pairs", table)]
     if "INTRO_DATA_DIR" in os.environ:
         answers = _math_answers(Path(os.environ["INTRO_DATA_DIR"]))

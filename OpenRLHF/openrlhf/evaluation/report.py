@@ -109,9 +109,7 @@ def _accuracy_table(results: Sequence[Result], runs: Sequence[str], names: Seque
     """Runs down and sets across; the other way round where there are more sets than fit on a page."""
     known = {(r.run, r.name): r for r in results}
     best = {name: _best([r for r in results if r.name == name]) for name in names}
-    cells = {
-        (run, name): _accuracy_cell(known.get((run, name)), best[name]) for run in runs for name in names
-    }
+    cells = {(run, name): _accuracy_cell(known.get((run, name)), best[name]) for run in runs for name in names}
     means = {run: _mean_cell([known.get((run, name)) for name in names]) for run in runs}
     if len(names) <= MOST_COLUMNS or len(runs) > MOST_COLUMNS:
         columns, rows = (

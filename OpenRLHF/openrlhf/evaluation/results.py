@@ -82,8 +82,7 @@ def _labels(runs: Sequence[tuple[Path, str, Path, dict[str, Any]]]) -> list[str]
         pairs = list(zip(labels, names, strict=True))
         ambiguous = {label for label, name in pairs if pairs.count((label, name)) > 1}
         labels = [
-            f"{label} · {more(run)}" if label in ambiguous else label
-            for label, run in zip(labels, runs, strict=True)
+            f"{label} · {more(run)}" if label in ambiguous else label for label, run in zip(labels, runs, strict=True)
         ]
     return labels
 

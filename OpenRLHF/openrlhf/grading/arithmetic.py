@@ -149,9 +149,7 @@ class Arithmetic(Bases):
     def temperature(self) -> str:
         """The unit after a degree sign: an angle, unless F or C follows."""
         token = self.peek()
-        scale = (
-            _TEMPERATURES.get(token.text) if token is not None and token.kind in ("letter", "text") else None
-        )
+        scale = _TEMPERATURES.get(token.text) if token is not None and token.kind in ("letter", "text") else None
         self.at += scale is not None
         return scale or "circ"
 
@@ -161,11 +159,7 @@ def _proper(fraction: ex.Node) -> Fraction | None:
     if not isinstance(fraction, ex.Product) or len(fraction.factors) != 2:
         return None
     over, under = fraction.factors
-    if (
-        not isinstance(under, ex.Power)
-        or not isinstance(over, ex.Number)
-        or not isinstance(under.base, ex.Number)
-    ):
+    if not isinstance(under, ex.Power) or not isinstance(over, ex.Number) or not isinstance(under.base, ex.Number):
         return None
     if over.decimals is not None or under.base.decimals is not None or not under.base.value:
         return None

@@ -193,9 +193,7 @@ class Bases(Cursor):
 
     def greek(self, name: str) -> ex.Node:
         """Any other command without arguments is a symbol of that name."""
-        node: ex.Node = ex.Symbol(
-            {"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta"}.get(name, name)
-        )
+        node: ex.Node = ex.Symbol({"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta"}.get(name, name))
         while self.text() == "_":
             node = self.subscripted(node)
         return node

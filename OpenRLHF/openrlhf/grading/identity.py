@@ -209,9 +209,7 @@ def same_multiset(first: Iterable[ex.Node], second: Iterable[ex.Node], same: Sam
     return True
 
 
-def _without_equal_numbers(
-    first: list[ex.Node], second: list[ex.Node]
-) -> tuple[list[ex.Node], list[ex.Node]]:
+def _without_equal_numbers(first: list[ex.Node], second: list[ex.Node]) -> tuple[list[ex.Node], list[ex.Node]]:
     counts = Counter(_rational(item) for item in first)
     shared = counts & Counter(_rational(item) for item in second)
     shared.pop(None, None)

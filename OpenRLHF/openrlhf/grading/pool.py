@@ -43,9 +43,7 @@ class GradingPool:
     def __init__(self, workers: int = 2, timeout: float = 5.0, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.timeout = timeout
         self._compare = WorkerPool("openrlhf.grading.worker:comparing", workers, timeout, memory_bytes)
-        self._algebra = WorkerPool(
-            "openrlhf.grading.worker:algebra", workers, timeout * _ALGEBRA_SHARE, memory_bytes
-        )
+        self._algebra = WorkerPool("openrlhf.grading.worker:algebra", workers, timeout * _ALGEBRA_SHARE, memory_bytes)
         self._counting = threading.Lock()
         self.timeouts = 0
         self.deaths = 0
@@ -64,9 +62,7 @@ class GradingPool:
         self._stage(self._compare, payload, verdict, time.perf_counter() - started)
         return verdict
 
-    def _stage(
-        self, workers: WorkerPool, payload: dict[str, Any], verdict: "Future[Verdict]", spent: float
-    ) -> None:
+    def _stage(self, workers: WorkerPool, payload: dict[str, Any], verdict: "Future[Verdict]", spent: float) -> None:
         """Has `workers` compare, and settles `verdict` when they have, or passes on to computer algebra."""
 
         def finished(job: "Future[Any]") -> None:

@@ -87,9 +87,7 @@ def _inside(point: Any, region: tuple[Interval, ...]) -> bool:
     for interval in region:
         if interval.low < point < interval.high and not _equal(point, interval.low):
             return not _equal(point, interval.high) or interval.high_in
-        if (_equal(point, interval.low) and interval.low_in) or (
-            _equal(point, interval.high) and interval.high_in
-        ):
+        if (_equal(point, interval.low) and interval.low_in) or (_equal(point, interval.high) and interval.high_in):
             return True
     return False
 
@@ -192,9 +190,7 @@ def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
     except (Undefined, TooComplex, ZeroDivisionError) as error:
         raise NotRealSet from error
     slope = one - zero
-    straight = all(
-        _equal(other, zero + slope * point) for other, point in zip(others, points[2:], strict=True)
-    )
+    straight = all(_equal(other, zero + slope * point) for other, point in zip(others, points[2:], strict=True))
     if slope == 0 or not straight:
         raise NotRealSet
     return -zero / slope, slope

@@ -41,9 +41,7 @@ _GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
-_EMPTINESS = re.compile(
-    r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]"
-)
+_EMPTINESS = re.compile(r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]")
 _BLANKS = re.compile(r"\s+")
 _BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
 

@@ -195,9 +195,7 @@ def tiny_model(tmp_path_factory):
     inner = Tokenizer(tokenizer_models.BPE(vocabulary, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(vocabulary),
@@ -221,9 +219,7 @@ def tiny_model(tmp_path_factory):
 def arithmetic(tmp_path):
     rows = [{"problem": f"{i} + 1 =", "answer": str(i + 1)} for i in range(40)]
     write_rows(tmp_path / "data" / "sums" / "test.jsonl", rows)
-    write_rows(
-        tmp_path / "data" / "products" / "test.jsonl", [*rows[:3], {"problem": "x" * 900, "answer": "1"}]
-    )
+    write_rows(tmp_path / "data" / "products" / "test.jsonl", [*rows[:3], {"problem": "x" * 900, "answer": "1"}])
     return tmp_path / "data"
 
 
@@ -309,9 +305,7 @@ def test_a_run_killed_half_way_and_continued_gives_the_same_files(tiny_model, ar
     process.wait()
     kept = partial.read_bytes().count(b"\n") - 1
     assert 60 <= kept < 160
-    done = subprocess.run(
-        command(tmp_path / "killed"), check=True, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True, timeout=300)
     assert f"{kept}/160" in done.stderr.replace("\r", "\n")  # the progress bar starts there
     whole, resumed = (
         json.loads((tmp_path / run / "sums" / "test_none_-1_seed0_t1.0_s0_e-1_none_metrics.json").read_text())
@@ -319,7 +313,6 @@ def test_a_run_killed_half_way_and_continued_gives_the_same_files(tiny_model, ar
     )
     assert {**resumed, "time_use_in_second": 0} == {**whole, "time_use_in_second": 0}
     samples = [
-        (tmp_path / run / "sums" / "test_none_-1_seed0_t1.0_s0_e-1.jsonl").read_bytes()
-        for run in ("whole", "killed")
+        (tmp_path / run / "sums" / "test_none_-1_seed0_t1.0_s0_e-1.jsonl").read_bytes() for run in ("whole", "killed")
     ]
     assert samples[0] == samples[1]

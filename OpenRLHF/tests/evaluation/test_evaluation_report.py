@@ -18,21 +18,16 @@ from openrlhf.evaluation.scoring import Scored
 from openrlhf.evaluation.store import Sample
 
 HOSTILE = (
-    '</script><script>document.title="owned"</script>'
-    "<img src=x onerror=\"document.title='owned'\"><!--<script>\u2028"
+    '</script><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'"><!--<script>\u2028'
 )
 
 
 def before(prompt, sample):
-    return {"1+1": r"\boxed{2}", "2+2": r"\boxed{4}", "3*3": r"\boxed{8}", "1/2": r"\boxed{2}"}[
-        prompt
-    ] + HOSTILE
+    return {"1+1": r"\boxed{2}", "2+2": r"\boxed{4}", "3*3": r"\boxed{8}", "1/2": r"\boxed{2}"}[prompt] + HOSTILE
 
 
 def after(prompt, sample):
-    return {"1+1": r"\boxed{3}", "2+2": r"\boxed{4}", "3*3": r"\boxed{9}", "1/2": r"\boxed{0.5}"}[
-        prompt
-    ] + HOSTILE
+    return {"1+1": r"\boxed{3}", "2+2": r"\boxed{4}", "3*3": r"\boxed{9}", "1/2": r"\boxed{0.5}"}[prompt] + HOSTILE
 
 
 @pytest.fixture
@@ -101,9 +96,7 @@ def test_a_page_opens_in_chromium_and_stays_itself(two_runs, tmp_path, page):
     main(["--compare", str(a), str(b), "--output_dir", str(tmp_path)])
     main(["--report", str(tmp_path / "report.html"), str(a), str(b)])
     path = tmp_path / ("report.html" if page == "report" else "compare.html")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    )
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     shown = subprocess.run(
         [
             *(browser, *flags.split(), "--disable-component-update", "--disable-sync"),

@@ -18,9 +18,7 @@ def pool():
 def math_answers() -> list[str]:
     """The last box of every solution of MATH, in the order of the files, without empty ones."""
     if "INTRO_DATA_DIR" not in os.environ:
-        pytest.skip(
-            "INTRO_DATA_DIR is not set: it names the folder with hendrycks_math_{train,test}.jsonl.gz"
-        )
+        pytest.skip("INTRO_DATA_DIR is not set: it names the folder with hendrycks_math_{train,test}.jsonl.gz")
     answers = []
     for split in ("train", "test"):
         path = Path(os.environ["INTRO_DATA_DIR"]) / f"hendrycks_math_{split}.jsonl.gz"

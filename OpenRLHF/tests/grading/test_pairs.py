@@ -28,9 +28,7 @@ def test_every_labelled_pair_is_graded_as_labelled(pair, verdicts):
 
 
 def test_no_comparison_of_the_table_fails_inside(verdicts):
-    assert not [
-        pair for pair, verdict in verdicts.items() if verdict.how in ("error", "timeout", "worker_died")
-    ]
+    assert not [pair for pair, verdict in verdicts.items() if verdict.how in ("error", "timeout", "worker_died")]
 
 
 @pytest.mark.parametrize(

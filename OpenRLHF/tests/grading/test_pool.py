@@ -100,9 +100,7 @@ def test_a_closed_pool_says_so():
         pool.submit("x+x", "2x").result()
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"decimals": "fuzzy"}, {"lists": "sorted"}, {"tolerance": 2.0}, {"max_length": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"decimals": "fuzzy"}, {"lists": "sorted"}, {"tolerance": 2.0}, {"max_length": 0}])
 def test_a_policy_that_does_not_exist_is_refused(wrong):
     with pytest.raises(UserError, match="expected"):
         GradingPolicy(**wrong)

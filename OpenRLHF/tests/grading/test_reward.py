@@ -21,9 +21,7 @@ def reward_func():
 def test_a_reward_is_one_for_a_right_answer_and_zero_for_any_other(reward_func):
     prompts = ["What is 1+1? ", "What is x+x? ", "What is 3? ", "Say something. "]
     responses = [r"It is \boxed{2}.", r"\boxed{2x}", r"\boxed{4}", "something"]
-    rewards = reward_func(
-        [p + r for p, r in zip(prompts, responses, strict=True)], prompts, ["2", "x+x", "3", "5"]
-    )
+    rewards = reward_func([p + r for p, r in zip(prompts, responses, strict=True)], prompts, ["2", "x+x", "3", "5"])
     assert rewards.dtype == torch.float32
     assert rewards.tolist() == [1.0, 1.0, 0.0, 0.0]
 

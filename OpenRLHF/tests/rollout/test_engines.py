@@ -19,9 +19,7 @@ LENGTH_LIMIT = 128
 def engine(request, model_path):
     if request.param == "vllm":
         pytest.importorskip("vllm")
-    opened = open_engine(
-        model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=64
-    )
+    opened = open_engine(model_path, request.param, dtype="float32", max_model_len=LENGTH_LIMIT, max_num_seqs=64)
     yield opened
     opened.shutdown()
 
