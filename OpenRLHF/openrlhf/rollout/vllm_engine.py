@@ -85,6 +85,11 @@ class VllmEngine:
             "worker_extension_cls": "openrlhf.rollout.vllm_worker.WorkerExtension",
         }
         if on_cpu:
+            if sync_backend not in (None, "gloo"):
+                raise UserError(
+                    f"vLLM on the CPU receives weights over gloo, not {sync_backend}; "
+                    "set --vllm_sync_backend gloo"
+                )
             _check_cpu_head_size(config)
             needed = _cache_bytes(config, dtype, self.max_model_len)
             options["enforce_eager"] = True
