@@ -100,8 +100,8 @@ class WeightSender:
         address in the Ray cluster.
 
     Raises: UserError for a backend that is unknown or needs GPUs; WeightSyncError (from `connect` and `send`)
-    naming the engine, the rank or the parameter. After an error in `send` the engine concerned has old and new
-    weights mixed: connect and send again, or replace it.
+    naming the engine, the rank or the parameter. After an error in `send` the engine concerned has old and
+    new weights mixed and must be replaced (a Hugging Face engine may also be connected and sent to again).
     """
 
     def __init__(
