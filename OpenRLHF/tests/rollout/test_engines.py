@@ -206,6 +206,7 @@ def test_an_unknown_engine_is_refused_by_name(model_path):
 
 
 @pytest.mark.vllm
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_heads_that_vllm_has_no_cpu_kernel_for_are_refused_before_loading(model_path, tmp_path):
     pytest.importorskip("vllm")
     shutil.copytree(model_path, tmp_path, dirs_exist_ok=True)
