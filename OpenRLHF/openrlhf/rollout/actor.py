@@ -22,11 +22,17 @@ class EngineActor:
         if os.environ.get("VLLM_RAY_BUNDLE_INDICES"):
             # This process drives workers that have GPUs of their own; Ray set it to none at all.
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        self._engine: Any = open_engine(model_path, engine, **options)
+        self._open = partial(open_engine, model_path, engine, **options)
+
+    @cached_property
+    def _engine(self) -> Any:
+        """Opened at the first call, not in the construction: an error there reaches the caller only as the death of
+        an actor."""
+        return self._open()
 
     def ready(self) -> bool:
         """Returns once the model is loaded."""
-        return True
+        return self._engine is not None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Completion]]:
         """As `RolloutEngine.generate`; call it with `num_returns="streaming"`."""

@@ -247,9 +247,7 @@ def _head_size(config: Any) -> int:
 def _cpu_options(config: Any, cache_bytes: int, sync_backend: str | None) -> dict[str, Any]:
     """What is different on the CPU, after a look at what cannot work there."""
     if sync_backend not in (None, "gloo"):
-        raise UserError(
-            f"vLLM on the CPU receives weights over gloo, not {sync_backend}; set --vllm_sync_backend gloo"
-        )
+        raise UserError(f"vLLM on the CPU receives weights over gloo, not {sync_backend}; set --vllm_sync_backend gloo")
     # vLLM notices this only when the first batch runs, and then without saying what would work.
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 

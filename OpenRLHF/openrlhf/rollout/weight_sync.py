@@ -118,9 +118,7 @@ class WeightSender:
         if backend not in BACKENDS:
             raise UserError(f"there is no sync backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         if backend != "gloo" and not torch.cuda.is_available():
-            raise UserError(
-                f"sync backend {backend} needs GPUs and torch finds none; use --vllm_sync_backend gloo"
-            )
+            raise UserError(f"sync backend {backend} needs GPUs and torch finds none; use --vllm_sync_backend gloo")
         self._rank = rank
         self._backend = backend
         self._client = EngineClient(engines, timeout_s)
