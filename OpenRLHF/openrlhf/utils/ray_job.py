@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+import uuid
 
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -57,8 +58,9 @@ def run(address: str, command: list[str]) -> int:
         ) from error
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    job = client.submit_job(entrypoint=entrypoint(command, os.getcwd()))
+    job = f"openrlhf-{uuid.uuid4().hex[:12]}"  # known before the job is, so that it can always be stopped
     try:
+        client.submit_job(entrypoint=entrypoint(command, os.getcwd()), submission_id=job)
         asyncio.run(_follow(client, job))
         return _exit_status(client, job)
     except Interrupted as interruption:
@@ -82,10 +84,13 @@ def _stop(client: JobSubmissionClient, job: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     print(f"stopping job {job}", file=sys.stderr)
-    client.stop_job(job)
-    deadline = time.monotonic() + STOP_SECONDS
-    while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    try:
+        client.stop_job(job)
+        deadline = time.monotonic() + STOP_SECONDS
+        while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
+            time.sleep(0.2)
+    except RuntimeError as error:  # it had not been submitted, or Ray is gone
+        print(f"job {job}: {error}", file=sys.stderr)
 
 
 def main() -> int:
