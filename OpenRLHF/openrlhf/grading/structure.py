@@ -35,9 +35,17 @@ class Comparison:
 
     def lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         for independent in (True, False):
-            if self.expanded_lists(expanded(mine, independent), expanded(gold, independent)):
+            sides = [self.without_repetition(expanded(side, independent)) for side in (mine, gold)]
+            if self.expanded_lists(*sides):
                 return True
         return False
+
+    def without_repetition(self, node: ex.Node) -> ex.Node:
+        """ "25/13 or 1 12/13" is one number in two spellings."""
+        if not isinstance(node, ex.Listed) or node.joined != "or" or len(node.items) > 4:
+            return node
+        items = self.distinct(node.items)
+        return items[0] if len(items) == 1 else node
 
     def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
