@@ -2,7 +2,7 @@ r"""Finds the answer that a response names.
 
 One order, the same for every benchmark:
 
-1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2, 3");
+1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2 or 3");
 2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
 3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
 4. with `GradingPolicy.last_number`, the last number.
@@ -57,7 +57,8 @@ _RESTATES = re.compile(
 _ONLY_JOINS = re.compile(
     r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
 )
-_NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
+_NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
+_OR = re.compile(r"\bor\b")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 
@@ -101,7 +102,8 @@ def _boxed_answer(text: str) -> str | None:
             break
         together.insert(0, earlier)
     contents = list(dict.fromkeys(_unwrap(box.content) for box in together))
-    return ", ".join(contents)
+    between = text[together[0].end : together[-1].start]
+    return (" or " if _OR.search(between) else ", ").join(contents)
 
 
 def _unwrap(content: str) -> str:
