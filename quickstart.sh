@@ -26,7 +26,9 @@ done
 source "$ROOT/code/examples/environment.sh"
 setup_environment
 export PATH="$ROOT/.venv/bin:$PATH"
+# One thread a process: there are as many processes as cores, and threads that wait for a core spin.
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+export HF_HUB_DISABLE_PROGRESS_BARS=1 DS_ACCELERATOR_LOG_LEVEL=ERROR PYTHONWARNINGS=ignore::FutureWarning
 unset RAY_ADDRESS # a cluster of its own, so that nobody else's is loaded with a demo
 rm -rf "$OUT"
 mkdir -p "$OUT"
