@@ -4,14 +4,19 @@ The layers, from the inside: `bases`, `arithmetic`, and here relations, lists, q
 """
 
 import re
+from fractions import Fraction
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.arithmetic import Arithmetic
-from openrlhf.grading.lexer import Unreadable, tokens
+from openrlhf.grading.lexer import Unreadable, names, tokens
 from openrlhf.grading.vocabulary import RELATIONS, SET_OPERATORS
+from openrlhf.grading.words import SCALES
 
 _BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
 _CURRENCIES = ("$", "£", "€", "₹", "¥")
+_OPERATIONS = names(
+    "plus minus times over factorial squared cubed divided multiplied more less choose percentage"
+)
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))
 # French intervals turn the bracket of an open end around: ]0, 1[.
 _OPEN_RIGHT = re.compile(r"([\[\]])([^\[\]()]+,[^\[\]()]+)\[")
@@ -147,17 +152,29 @@ class _Parser(Arithmetic):
         token = self.peek()
         if token is not None and token.kind in ("text", "word"):
             return ex.Words(self.unit())
-        node = self.sum()
+        node = self.scaled(self.sum())
         unit = self.unit()
         if not unit:
             return ex.Quantity(node, currency) if currency else node
         parts: list[ex.Node] = [ex.Quantity(node, unit)]
         while (token := self.peek()) is not None and token.kind == "number":
-            node = self.sum()
+            node = self.scaled(self.sum())
             parts.append(ex.Quantity(node, self.unit()))
         if len(parts) > 1:
             return ex.Sum(tuple(parts))
         return parts[0]
+
+    def scaled(self, node: ex.Node) -> ex.Node:
+        """5 million, 2 dozen; "5 squared" is not read as 5 of something."""
+        while (token := self.peek()) is not None and token.kind == "text":
+            word = token.text.lower()
+            if word in _OPERATIONS:
+                raise Unreadable("arithmetic in words")
+            if word not in SCALES:
+                break
+            self.at += 1
+            node = ex.Product((node, ex.Number(Fraction(SCALES[word]))))
+        return node
 
     def unit(self) -> str:
         """The words and unit marks here, as text; "" where there are none."""

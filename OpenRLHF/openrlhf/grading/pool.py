@@ -13,7 +13,7 @@ from typing import Any
 from openrlhf.grading import quick
 from openrlhf.grading.extract import extract_answer
 from openrlhf.grading.policy import GradingPolicy, Verdict
-from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, WorkerTimeout
+from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, WorkerStartError, WorkerTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,14 @@ class GradingPool:
         self.timeouts = 0
         self.deaths = 0
 
-    def submit(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> "Future[Verdict]":
-        """Starts one comparison; the future always gives a verdict, unless the pool is closed before."""
+    def submit(
+        self, prediction: str | None, gold: str, policy: GradingPolicy | None = None
+    ) -> "Future[Verdict]":
+        """Starts one comparison; its future gives a verdict whatever the answers are.
+
+        It raises only if no worker can start (`WorkerStartError`) or the pool is closed before
+        (`RuntimeError`).
+        """
         policy = policy or GradingPolicy()
         started = time.perf_counter()
         verdict: Future[Verdict] = Future()
@@ -91,6 +97,9 @@ class GradingPool:
                 self.timeouts += 1
             logger.warning("a comparison of two answers was killed: %s", failure)
             verdict.set_result(Verdict(False, "timeout", spent + failure.seconds))
+        elif isinstance(failure, WorkerStartError):
+            # No comparison would ever work; a verdict would call every answer wrong.
+            verdict.set_exception(failure)
         elif isinstance(failure, WorkerError):
             logger.error("a comparison of two answers failed; this is a mistake in the grader: %s", failure)
             verdict.set_result(Verdict(False, "error", spent))

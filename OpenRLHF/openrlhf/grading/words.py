@@ -30,7 +30,14 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _SMALL = {word: number for number, word in enumerate(_UNITS)} | {
     word: 10 * number for number, word in enumerate(_TENS, start=2)
 }
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    "hundred": 100,
+    "dozen": 12,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 _PARTS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
@@ -82,8 +89,8 @@ def _whole(words: list[str]) -> Fraction | None:
             current *= 100
         elif word == "dozen":
             current = (current or Fraction(1)) * 12
-        elif word in _SCALES and seen:
-            total += current * _SCALES[word]
+        elif word in SCALES and seen:
+            total += current * SCALES[word]
             current = Fraction(0)
         elif not seen and re.fullmatch(r"\d+(?:\.\d+)?", word) and len(words) > 1:
             current = Fraction(word)
