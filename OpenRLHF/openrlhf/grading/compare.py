@@ -18,7 +18,11 @@ _CHOICE_PREFIX = re.compile(
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
 _RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
-_PREFIX = re.compile(r"^(?:\\text\{)?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ", re.IGNORECASE)
+_PREFIX = re.compile(
+    r"^(?:(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) "
+    r"|\\text ?\{ ?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ?\})",
+    re.IGNORECASE,
+)
 _IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -](\w+) ?\)?\}?$")
 _FOR_ALL = re.compile(
     r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"

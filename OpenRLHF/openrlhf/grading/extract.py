@@ -2,7 +2,7 @@ r"""Finds the answer that a response names.
 
 One order, the same for every benchmark:
 
-1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2, 3");
+1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2 or 3");
 2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
 3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
 4. with `GradingPolicy.last_number`, the last number.
@@ -53,7 +53,12 @@ _RESTATES = re.compile(
     r"but|wait|actually|then|answer)\b|\\approx|≈|\\implies|\\Rightarrow|⇒|[+*/<>]|\\(?:cdot|times|div)\b",
     re.IGNORECASE,
 )
-_NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s*=\s*[$\s]*$")
+# Boxes on lines of their own are one answer where nothing but a conjunction stands between them.
+_ONLY_JOINS = re.compile(
+    r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
+)
+_NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
+_OR = re.compile(r"\bor\b")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 
@@ -97,7 +102,8 @@ def _boxed_answer(text: str) -> str | None:
             break
         together.insert(0, earlier)
     contents = list(dict.fromkeys(_unwrap(box.content) for box in together))
-    return ", ".join(contents)
+    between = text[together[0].end : together[-1].start]
+    return (" or " if _OR.search(between) else ", ").join(contents)
 
 
 def _unwrap(content: str) -> str:
@@ -113,6 +119,8 @@ def _unwrap(content: str) -> str:
 def _stand_together(text: str, first: Box, second: Box) -> bool:
     """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
     between = text[first.end : second.start]
+    if _ONLY_JOINS.fullmatch(between):
+        return True
     if len(between) > 200 or _SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
         return False
     if _RESTATES.search(between):

@@ -35,9 +35,17 @@ class Comparison:
 
     def lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         for independent in (True, False):
-            if self.expanded_lists(expanded(mine, independent), expanded(gold, independent)):
+            sides = [self.without_repetition(expanded(side, independent)) for side in (mine, gold)]
+            if self.expanded_lists(*sides):
                 return True
         return False
+
+    def without_repetition(self, node: ex.Node) -> ex.Node:
+        """ "25/13 or 1 12/13" is one number in two spellings."""
+        if not isinstance(node, ex.Listed) or node.joined != "or" or len(node.items) > 4:
+            return node
+        items = self.distinct(node.items)
+        return items[0] if len(items) == 1 else node
 
     def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
@@ -75,7 +83,9 @@ class Comparison:
         either = "or" in (mine.joined, gold.joined)
         if either:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
-        if self.policy.lists == "in_order" and not either:
+        # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
+        named = _distinct_labels(mine_items) != _distinct_labels(gold_items)
+        if (self.policy.lists == "in_order" or named) and not either:
             return self.in_order(mine_items, gold_items)
         return same_multiset(mine_items, gold_items, self.same)
 
@@ -310,6 +320,12 @@ def _labels_spread(items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
     return items
 
 
+def _distinct_labels(items: tuple[ex.Node, ...]) -> bool:
+    labels = [item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)]
+    names = {label.name.split("_")[0] for label in labels if isinstance(label, ex.Symbol)}
+    return len(names) == len(items) > 1
+
+
 def _bare(sides: tuple[ex.Node, ...]) -> list[ex.Node]:
     return [side.value if isinstance(side, ex.Quantity) else side for side in sides]
 
@@ -337,7 +353,7 @@ def _as_tuple(node: ex.Node, other: ex.Node) -> ex.Node:
     if isinstance(node, (ex.Sum, ex.Product, ex.Symbol)) and isinstance(other, ex.Tuple):
         return components(node, len(other.items)) or node
     if isinstance(node, ex.Tuple) and isinstance(other, ex.Matrix):
-        rows = tuple(row for row in node.items if isinstance(row, ex.Tuple))
+        rows = tuple(ex.Tuple(row.items, "()") for row in node.items if isinstance(row, ex.Tuple))
         return ex.Matrix(rows) if len(rows) == len(node.items) else node
     return node
 

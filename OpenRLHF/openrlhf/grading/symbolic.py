@@ -21,7 +21,8 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     mine, theirs = _read(prediction), _read(gold)
     if mine is None or theirs is None:
         return False, "unreadable"
-    if mine == theirs:
+    # As dummies, the index of a sum has no name.
+    if mine.as_dummy() == theirs.as_dummy():
         return True, "symbolic"
     if not isinstance(mine, sympy.Expr) or not isinstance(theirs, sympy.Expr):
         return False, "symbolic"

@@ -10,7 +10,7 @@ from openrlhf.grading.boxes import find_boxes
 
 @pytest.fixture(scope="session")
 def pool():
-    with GradingPool(workers=1, timeout=5.0) as pool:
+    with GradingPool(workers=1, timeout=60.0) as pool:
         yield pool
 
 

@@ -106,3 +106,20 @@ def test_a_closed_pool_says_so():
 def test_a_policy_that_does_not_exist_is_refused(wrong):
     with pytest.raises(UserError, match="expected"):
         GradingPolicy(**wrong)
+
+
+@pytest.mark.slow
+def test_grading_works_inside_of_a_ray_task():
+    script = (
+        "import ray\n"
+        "ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
+        "@ray.remote\n"
+        "def task():\n"
+        "    from openrlhf.grading import GradingPool\n"
+        "    with GradingPool(workers=1, timeout=1.0) as pool:\n"
+        "        pairs = [('x+x', '2x'), (r'\\sum_{n=1}^{10^{12}} \\sin(n)', '5'), ('x', '2x')]\n"
+        "        return [(v.equal, v.how) for v in pool.grade_batch(pairs)]\n"
+        "print(ray.get(task.remote()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[(True, 'expression'), (False, 'timeout'), (False, 'expression')]")

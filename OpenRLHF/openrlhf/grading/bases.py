@@ -1,0 +1,378 @@
+"""What an expression is built from: letters, brackets, sets, matrices, commands and functions."""
+
+from fractions import Fraction
+from itertools import permutations
+
+from openrlhf.grading import expressions as ex
+from openrlhf.grading.cursor import Cursor
+from openrlhf.grading.lexer import FUNCTIONS, Token, Unreadable, names
+from openrlhf.grading.vocabulary import NOT_FACTORS
+from openrlhf.grading.words import number_from_words
+
+_CONSTANTS = {"pi": "pi", "infty": "infinity", "emptyset": "empty", "varnothing": "empty"}
+_NUMBER_SETS = {"R": "R", "Z": "Z", "N": "N", "Q": "Q", "C": "C"}
+_ACCENTS = names(
+    "vec hat bar tilde dot ddot overline overrightarrow widehat widetilde mathbf boldsymbol bm mathcal "
+    "mathbb mathit mathsf underline mathscr mathfrak textcircled"
+)
+_FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
+_TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
+_FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
+_MATRICES = names("matrix pmatrix bmatrix Bmatrix vmatrix array smallmatrix cases aligned")
+_UNREADABLE = names("overset underset stackrel color textcolor int iint oint sum prod lim")
+
+
+class Bases(Cursor):
+    """The innermost layer: one base, without what follows it."""
+
+    def base(self) -> ex.Node:
+        token = self.take()
+        if token.kind == "number":
+            assert token.value is not None
+            return ex.Number(token.value, token.decimals)
+        if token.kind == "letter":
+            return self.letter(token.text)
+        if token.kind == "begin":
+            return self.matrix(token.text)
+        if token.kind == "mark":
+            return self.bracketed(token.text)
+        if token.kind == "command":
+            return self.command(token.text)
+        raise Unreadable(f"words inside of mathematics: {token.text!r}")
+
+    def letter(self, name: str) -> ex.Node:
+        if name in ("e", "i"):
+            return ex.Constant(name)
+        node: ex.Node = ex.Symbol(name)
+        if self.text() == "_":
+            node = self.subscripted(node)
+            name = node.name if isinstance(node, ex.Symbol) else name
+        while self.text() == "'":
+            self.at += 1
+            name += "'"
+            node = ex.Symbol(name)
+        if name in _FUNCTION_LETTERS and [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]:
+            # The inverse function f^{-1}(x).
+            self.at += 5
+            return self.applied(name + "^-1")
+        opening = self.peek()
+        if name[0] in _FUNCTION_LETTERS and self.text() == "(" and opening is not None and not opening.spaced:
+            return self.applied(name)
+        if name in ("A", "B", "C", "D", "M", "P", "Q") and self.text() == "(":
+            return self.applied(name)
+        return node
+
+    def applied(self, name: str) -> ex.Node:
+        """f(…): an unknown function at its arguments."""
+        self.expect("(")
+        saved, self.bars = self.bars, 0
+        arguments, _ = self.items(frozenset(")"))
+        self.bars = saved
+        self.expect(")")
+        return ex.Call(name, tuple(arguments))
+
+    def bracketed(self, mark: str) -> ex.Node:
+        if mark == "{":
+            node = self.listed(frozenset("}"))
+            self.expect("}")
+            return node
+        if mark in ("(", "["):
+            return self.tuple_or_group(mark)
+        if mark == "\\{":
+            return self.set_braces()
+        if mark == "|":
+            return self.absolute(("|",))
+        raise Unreadable(f"unexpected {mark!r}")
+
+    def tuple_or_group(self, opening: str) -> ex.Node:
+        saved, self.bars = self.bars, 0
+        items, joined = self.items(frozenset((")", "]")))
+        self.bars = saved
+        closing = self.text()
+        if closing not in (")", "]"):
+            raise Unreadable("a bracket that is not closed")
+        self.at += 1
+        if len(items) == 1:
+            return items[0] if joined == "," else ex.Listed(tuple(items), joined)
+        if joined in ("or", "and"):
+            return ex.Listed(tuple(items), joined)
+        return ex.Tuple(tuple(items), opening + closing)
+
+    def set_braces(self) -> ex.Node:
+        if self.accept("\\}"):
+            return ex.Constant("empty")
+        self.bars += 1
+        items, _ = self.items(frozenset(("\\}", "|", "mid", ":", "vert")))
+        self.bars -= 1
+        if self.accept("|", "mid", ":", "vert", "colon"):
+            conditions, _ = self.items(frozenset(("\\}",)))
+            self.expect("\\}")
+            if len(items) != 1:
+                raise Unreadable("a set of several elements with a condition")
+            return ex.SetBuilder(items[0], tuple(conditions))
+        self.expect("\\}")
+        return ex.SetOf(tuple(items))
+
+    def absolute(self, closing: tuple[str, ...]) -> ex.Node:
+        self.bars += 1
+        node = self.item()
+        self.bars -= 1
+        if not self.accept(*closing):
+            raise Unreadable("a bar that is not closed")
+        return determinant(node) if isinstance(node, ex.Matrix) else ex.Call("abs", (node,))
+
+    def subscripted(self, node: ex.Node) -> ex.Node:
+        self.expect("_")
+        subscript = self.raw_argument()
+        if isinstance(node, ex.Symbol):
+            return ex.Symbol(f"{node.name}_{subscript}")
+        if isinstance(node, ex.Constant) and node.name in ("e", "i"):
+            return ex.Symbol(f"{node.name}_{subscript}")
+        base = number_from_words(subscript) or (int(subscript) if subscript.isdigit() else None)
+        if isinstance(node, ex.Number) and base is not None:
+            return _in_base(node, int(base))
+        raise Unreadable("a subscript where none can be")
+
+    def raw_argument(self) -> str:
+        """An argument as text, for names."""
+        if not self.accept("{"):
+            token = self.take()
+            return token.text
+        depth = 1
+        parts: list[str] = []
+        while depth:
+            token = self.take()
+            if token.kind == "mark" and token.text in "{}":
+                depth += 1 if token.text == "{" else -1
+                if not depth:
+                    break
+            parts.append(token.text)
+        return "".join(parts)
+
+    def command(self, name: str) -> ex.Node:
+        if name in ("frac", "cfrac"):
+            over, under = self.one_argument(), self.one_argument()
+            return _derivative(over, under) or ex.Product((over, ex.reciprocal(under)))
+        if name == "sqrt":
+            return self.root()
+        if name in ("binom", "tbinom"):
+            return ex.Call("binomial", (self.one_argument(), self.one_argument()))
+        if name in _CONSTANTS:
+            return ex.Constant(_CONSTANTS[name])
+        if name in ("mathbb", "mathbf", "bf", "Bbb") and (number_set := self.number_set()):
+            return number_set
+        if name in _ACCENTS:
+            return ex.Symbol(f"{name}:{self.raw_argument()}")
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name in _FENCES:
+            return self.fenced(name)
+        if name in ("lvert", "vert", "mid"):
+            return self.absolute(("rvert", "vert", "mid"))
+        if name in ("boxed", "fbox", "mathop", "mathord", "mathrel", "ensuremath"):
+            return self.one_argument()
+        if name in ("ldots", "dots", "cdots"):
+            return ex.Symbol("...")
+        if name in (
+            "overset",
+            "underset",
+            "stackrel",
+            "color",
+            "textcolor",
+            "int",
+            "iint",
+            "oint",
+            "sum",
+            "prod",
+            "lim",
+        ):
+            raise Unreadable(f"the construct \\{name}")
+        if name in NOT_FACTORS or not name.isalpha():
+            raise Unreadable(f"unexpected \\{name}")
+        return self.greek(name)
+
+    def greek(self, name: str) -> ex.Node:
+        """Any other command without arguments is a symbol of that name."""
+        node: ex.Node = ex.Symbol(
+            {"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta"}.get(name, name)
+        )
+        while self.text() == "_":
+            node = self.subscripted(node)
+        return node
+
+    def number_set(self) -> ex.Node | None:
+        argument = self.peek(1) if self.text() == "{" else self.peek()
+        if argument is None or argument.text not in _NUMBER_SETS:
+            return None
+        self.raw_argument()
+        return ex.Constant(_NUMBER_SETS[argument.text])
+
+    def root(self) -> ex.Node:
+        degree: ex.Node = ex.Number(Fraction(2))
+        if self.accept("["):
+            degree = self.item()
+            self.expect("]")
+        return ex.Call("root", (self.one_argument_or_call(), degree))
+
+    def one_argument_or_call(self) -> ex.Node:
+        """sqrt{2}, sqrt2 and the calculator's sqrt(2)."""
+        return self.group("(", ")") if self.text() == "(" else self.one_argument()
+
+    def fenced(self, name: str) -> ex.Node:
+        closing, kind = _FENCES[name]
+        saved, self.bars = self.bars, 0
+        items, _ = self.items(frozenset((closing,)))
+        self.bars = saved
+        self.expect(closing)
+        if kind == "<>":
+            return ex.Tuple(tuple(items), "<>")
+        if len(items) != 1:
+            raise Unreadable("a list where one number was expected")
+        return ex.Call(kind, (items[0],))
+
+    def one_argument(self) -> ex.Node:
+        """What TeX takes as an argument: a group, a command with its arguments, or one digit or letter."""
+        token = self.peek()
+        if token is None:
+            raise Unreadable("an argument is missing")
+        if token.text == "{" and token.kind == "mark":
+            return self.group("{", "}")
+        if token.kind == "number":
+            return self.digit()
+        self.descend()
+        node = self.base()
+        self.depth -= 1
+        return node
+
+    def digit(self) -> ex.Node:
+        r"""The first digit of a number, leaving the rest: \frac12, \sqrt32; "x^10" is meant whole, though."""
+        token = self.take()
+        assert token.value is not None
+        before = self.peek(-2)
+        if len(token.text) == 1 or not token.text.isdigit() or (before is not None and before.text == "^"):
+            return ex.Number(token.value, token.decimals)
+        rest = token.text[1:]
+        self.at -= 1
+        self.found[self.at] = Token("number", rest, False, Fraction(int(rest)))
+        return ex.Number(Fraction(int(token.text[0])))
+
+    def group(self, opening: str, closing: str) -> ex.Node:
+        self.expect(opening)
+        node = self.listed(frozenset((closing,)))
+        self.expect(closing)
+        return node
+
+    def exponent(self) -> ex.Node:
+        if self.accept("'"):
+            return ex.Symbol("'")
+        if self.accept("-"):
+            return ex.negated(self.one_argument())
+        return self.one_argument()
+
+    def matrix(self, kind: str) -> ex.Node:
+        if kind not in _MATRICES:
+            raise Unreadable(f"the environment {kind}")
+        system = kind in ("cases", "aligned")
+        if kind == "array" and self.text() == "{":
+            self.raw_argument()
+        saved, self.bars = self.bars, 0
+        rows: list[ex.Tuple] = []
+        while self.peek() is not None and self.found[self.at].kind != "end":
+            rows.append(self.matrix_row())
+        self.bars = saved
+        if self.peek() is None or not rows or len({len(row.items) for row in rows}) != 1:
+            raise Unreadable("a matrix that is cut off or ragged")
+        self.take()
+        if system and all(len(row.items) == 1 for row in rows):
+            return ex.Listed(tuple(row.items[0] for row in rows), "and")
+        grid = ex.Matrix(tuple(rows))
+        return determinant(grid) if kind == "vmatrix" else grid
+
+    def matrix_row(self) -> ex.Tuple:
+        cells = []
+        while True:
+            while self.accept("hline"):
+                pass
+            cells.append(self.relation())
+            if self.accept("&"):
+                continue
+            if self.accept("\\"):
+                while self.accept("hline"):
+                    pass
+            elif self.peek() is None or self.found[self.at].kind != "end":
+                raise Unreadable("a matrix with a row that does not end")
+            return ex.Tuple(tuple(cells), "()")
+
+    def function(self, name: str) -> ex.Node:
+        r"""\sin x, \sin^2 x, \sin(x), \log_2 x, \max(a, b)."""
+        power: ex.Node | None = None
+        subscript: ex.Node | None = None
+        while self.text() in ("^", "_"):
+            if self.accept("^"):
+                power = self.exponent()
+            else:
+                self.at += 1
+                subscript = self.one_argument()
+        arguments = self.arguments(name)
+        if subscript is not None:
+            if name != "log":
+                raise Unreadable(f"a subscript at {name}")
+            arguments += (subscript,)
+        if power == ex.MINUS_ONE and name in _TRIGONOMETRIC:
+            return ex.Call("arc" + name, arguments)
+        if name == "cis":
+            turned = ex.Product((ex.Constant("i"), ex.Call("sin", arguments)))
+            return ex.Sum((ex.Call("cos", arguments), turned))
+        call = ex.Call(name, arguments)
+        return call if power is None else ex.Power(call, power)
+
+    def arguments(self, name: str) -> tuple[ex.Node, ...]:
+        if self.text() in ("(", "{", "[") and not (self.text() == "[" and name in _TRIGONOMETRIC):
+            closing = {"(": ")", "{": "}", "[": "]"}[self.take().text]
+            saved, self.bars = self.bars, 0
+            items, _ = self.items(frozenset((closing,)))
+            self.bars = saved
+            self.expect(closing)
+            return tuple(items)
+        self.descend()
+        negative = self.accept("-")
+        factors = [self.factor()]
+        while self.starts_factor() and self.text() not in FUNCTIONS and self.text() not in ("(", "[", "\\{"):
+            if mixed := self.mixed_number(factors):
+                factors[-1] = mixed
+                continue
+            factors.append(self.factor())
+        self.depth -= 1
+        argument = factors[0] if len(factors) == 1 else ex.Product(tuple(factors))
+        return (ex.negated(argument) if negative else argument,)
+
+
+def _derivative(over: ex.Node, under: ex.Node) -> ex.Node | None:
+    """dy/dx as the name that it is."""
+    parts = [node.factors if isinstance(node, ex.Product) else (node,) for node in (over, under)]
+    if len(parts[1]) != 2 or any(part[0] != ex.Symbol("d") for part in parts):
+        return None
+    symbols = [part.name for group in parts for part in group if isinstance(part, ex.Symbol)]
+    return ex.Symbol("/".join(symbols)) if len(symbols) == len(parts[0]) + 2 else None
+
+
+def _in_base(node: ex.Number, base: int) -> ex.Number:
+    if not 2 <= base <= 36 or node.value.denominator != 1 or node.value < 0:
+        raise Unreadable("a numeral that does not fit its base")
+    try:
+        return ex.Number(Fraction(int(str(node.value), base)))
+    except ValueError:
+        raise Unreadable("a numeral that does not fit its base") from None
+
+
+def determinant(grid: ex.Matrix) -> ex.Node:
+    """The determinant as an expression; up to four rows, since it has a term for each of their orders."""
+    size = len(grid.rows)
+    if size > 4 or any(len(row.items) != size for row in grid.rows):
+        raise Unreadable("a determinant that is not square or too large")
+    terms = []
+    for order in permutations(range(size)):
+        swaps = sum(order[i] > order[j] for i in range(size) for j in range(i + 1, size))
+        product = ex.Product(tuple(grid.rows[row].items[column] for row, column in enumerate(order)))
+        terms.append(ex.negated(product) if swaps % 2 else product)
+    return ex.Sum(tuple(terms))
