@@ -85,15 +85,8 @@ class VllmEngine:
             "worker_extension_cls": "openrlhf.rollout.vllm_worker.WorkerExtension",
         }
         if on_cpu:
-            _check_cpu_head_size(config)
-            needed = _cache_bytes(config, dtype, self.max_model_len)
-            options["enforce_eager"] = True
-            # A prompt that is prefilled in pieces makes vLLM 0.32 wind its request's generator back, which a
-            # CPU generator cannot do ("CPU Generator does not use offset"): the whole batch would be lost.
-            options["enable_chunked_prefill"] = False
-            options["kv_cache_memory_bytes"] = kv_cache_bytes or max(
-                needed, min(_CPU_CACHE_BYTES, needed * max_num_seqs)
-            )
+            cache = kv_cache_bytes or _default_cache_bytes(config, dtype, self.max_model_len, max_num_seqs)
+            options |= _cpu_options(config, cache, sync_backend)
         else:
             options["enforce_eager"] = enforce_eager
             options["gpu_memory_utilization"] = gpu_memory_utilization
@@ -251,7 +244,12 @@ def _head_size(config: Any) -> int:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def _check_cpu_head_size(config: Any) -> None:
+def _cpu_options(config: Any, cache_bytes: int, sync_backend: str | None) -> dict[str, Any]:
+    """What is different on the CPU, after a look at what cannot work there."""
+    if sync_backend not in (None, "gloo"):
+        raise UserError(
+            f"vLLM on the CPU receives weights over gloo, not {sync_backend}; set --vllm_sync_backend gloo"
+        )
     # vLLM notices this only when the first batch runs, and then without saying what would work.
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
@@ -261,6 +259,19 @@ def _check_cpu_head_size(config: Any) -> None:
             f"the model's attention heads have {_head_size(config)} dimensions; vLLM on the CPU has kernels "
             f"for {', '.join(map(str, sizes))}. Choose --rollout_engine hf, or another model"
         )
+    return {
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": cache_bytes,
+        # A prompt that is prefilled in pieces makes vLLM 0.32 wind its request's generator back, which a CPU
+        # generator cannot do ("CPU Generator does not use offset"): the whole batch would be lost.
+        "enable_chunked_prefill": False,
+    }
+
+
+def _default_cache_bytes(config: Any, dtype: str, max_model_len: int, max_num_seqs: int) -> int:
+    """Room for all sequences at full length, but not above 1 GiB unless a single one needs more."""
+    needed = _cache_bytes(config, dtype, max_model_len)
+    return max(needed, min(_CPU_CACHE_BYTES, needed * max_num_seqs))
 
 
 def _cache_bytes(config: Any, dtype: str, tokens: int) -> int:

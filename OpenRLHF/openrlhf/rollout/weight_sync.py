@@ -99,9 +99,9 @@ class WeightSender:
     address: where rank 0 listens; None takes loopback when all engines are on its machine, else this node's
         address in the Ray cluster.
 
-    Raises: UserError for an unknown backend; WeightSyncError (from `connect` and `send`) naming the engine,
-    the rank or the parameter. After an error in `send` the engine concerned has old and new weights mixed,
-    and must be replaced.
+    Raises: UserError for a backend that is unknown or needs GPUs; WeightSyncError (from `connect` and `send`)
+    naming the engine, the rank or the parameter. After an error in `send` the engine concerned has old and
+    new weights mixed and must be replaced (a Hugging Face engine may also be connected and sent to again).
     """
 
     def __init__(
@@ -117,6 +117,10 @@ class WeightSender:
     ) -> None:
         if backend not in BACKENDS:
             raise UserError(f"there is no sync backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+        if backend != "gloo" and not torch.cuda.is_available():
+            raise UserError(
+                f"sync backend {backend} needs GPUs and torch finds none; use --vllm_sync_backend gloo"
+            )
         self._rank = rank
         self._backend = backend
         self._client = EngineClient(engines, timeout_s)

@@ -1,6 +1,8 @@
 """Both engines against plain transformers: distribution, seeds, endings, limits."""
 
+import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -201,3 +203,14 @@ def test_more_context_than_the_model_has_positions_for_is_refused(model_path):
 def test_an_unknown_engine_is_refused_by_name(model_path):
     with pytest.raises(UserError, match="'sglang'; choose one of auto, vllm, hf"):
         open_engine(model_path, "sglang")
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_heads_that_vllm_has_no_cpu_kernel_for_are_refused_before_loading(model_path, tmp_path):
+    pytest.importorskip("vllm")
+    shutil.copytree(model_path, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
+    with pytest.raises(UserError, match="heads have 16 dimensions; vLLM on the CPU has kernels for 32, 64"):
+        open_engine(str(tmp_path), "vllm", dtype="float32")

@@ -10,7 +10,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError
-from openrlhf.rollout.pool import EnginePool
+from openrlhf.rollout.pool import EnginePool, open_engine
 from openrlhf.rollout.weight_sync import ModuleSource, WeightSender
 from rollout_models import forward_logprobs, save_tiny_qwen2
 from transformers import AutoModelForCausalLM
@@ -311,6 +311,15 @@ def test_an_engine_that_does_not_connect_is_named_within_the_limit(cluster, othe
         link.connect()
     assert time.monotonic() - begun < 8
     ray.kill(engine)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("engine", ["hf", pytest.param("vllm", marks=pytest.mark.vllm)])
+def test_a_transport_for_gpus_is_refused_without_one(engine, model_path):
+    with pytest.raises(UserError, match="backend nccl needs GPUs"):
+        sender([], None, backend="nccl")
+    with pytest.raises(UserError, match="over gloo, not nccl; set --vllm_sync_backend gloo"):
+        open_engine(model_path, engine, dtype="float32", sync_backend="nccl")
 
 
 def test_an_unknown_backend_is_refused_by_name():
