@@ -3,6 +3,8 @@
 import gzip
 import json
 
+import datasets
+import huggingface_hub
 import pytest
 from evaluation_fakes import write_rows
 from openrlhf.config.errors import UserError
@@ -188,11 +190,15 @@ def test_a_missing_field_is_named_with_the_fields_that_are_there(tmp_path):
         sources.find("toy", tmp_path, "test")
 
 
-def test_offline_a_hub_set_is_missing_with_advice(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_without_a_way_to_the_hub_a_set_is_missing_with_advice(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "hub_within_reach", lambda: False)
+    for module in (datasets.config, huggingface_hub.constants):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)  # so that it is put back
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     missing = sources.find("aime25", tmp_path, "test")
     assert isinstance(missing, sources.Missing)
     assert "math-ai/aime25" in missing.advice
+    assert "out of reach" in missing.advice
     assert str(tmp_path / "aime25" / "test.jsonl") in missing.advice
 
 
@@ -200,7 +206,7 @@ def test_a_hub_that_fails_is_missing_with_its_reason(tmp_path, monkeypatch):
     def load_dataset(name, config, split):
         raise ConnectionError(f"no way to {name}")
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(sources, "hub_within_reach", lambda: True)
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     missing = sources.find("aime25", tmp_path, "test")
     assert "ConnectionError: no way to math-ai/aime25" in missing.advice
@@ -211,7 +217,7 @@ def test_all_configurations_of_a_hub_set_are_read_in_order(tmp_path, monkeypatch
         assert (name, split) == ("EleutherAI/hendrycks_math", "test")
         return [{"problem": f"{config}?", "solution": rf"\boxed{{{len(config)}}}"}]
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(sources, "hub_within_reach", lambda: True)
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     found = sources.find("math", tmp_path, "test")
     assert [(p.index, p.question, p.gold) for p in found.problems][:2] == [
@@ -228,7 +234,7 @@ def test_another_split_is_asked_for_by_its_own_name(tmp_path, monkeypatch):
         asked.append(split)
         return [{"question": "Q", "final_answer": ["1"], "answer": "#### 1"}]
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(sources, "hub_within_reach", lambda: True)
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     sources.find("olympiadbench", tmp_path, "test")
     sources.find("gsm8k", tmp_path, "validation")
