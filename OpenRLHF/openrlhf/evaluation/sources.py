@@ -44,9 +44,7 @@ def find(name: str, data_dir: Path, split: str) -> Found | Missing:
         rows = list(_hub_rows(entry, split))
     except Exception as error:  # the hub client raises what its many layers raise; none of it is ours to mend
         if not hub_within_reach():
-            return Missing(
-                name, f"{advice}, or give access to the hub ({entry.hub.dataset}); it is out of reach"
-            )
+            return Missing(name, f"{advice}, or give access to the hub ({entry.hub.dataset}); it is out of reach")
         reason = str(error).strip().split("\n", 1)[0][:160]
         return Missing(name, f"{advice}; the hub ({entry.hub.dataset}) gave {type(error).__name__}: {reason}")
     return Found(name, _problems(entry, rows, entry.hub.dataset), f"hub: {entry.hub.dataset}")

@@ -14,9 +14,7 @@ from openrlhf.grading.words import SCALES
 
 _BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
 _CURRENCIES = ("$", "£", "€", "₹", "¥")
-_OPERATIONS = names(
-    "plus minus times over factorial squared cubed divided multiplied more less choose percentage"
-)
+_OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose percentage")
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))
 # French intervals turn the bracket of an open end around: ]0, 1[.
 _OPEN_RIGHT = re.compile(r"([\[\]])([^\[\]()]+,[^\[\]()]+)\[")

@@ -48,9 +48,7 @@ class GradingPool:
         self.timeouts = 0
         self.deaths = 0
 
-    def submit(
-        self, prediction: str | None, gold: str, policy: GradingPolicy | None = None
-    ) -> "Future[Verdict]":
+    def submit(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> "Future[Verdict]":
         """Starts one comparison; its future gives a verdict whatever the answers are.
 
         It raises only if no worker can start (`WorkerStartError`) or the pool is closed before
