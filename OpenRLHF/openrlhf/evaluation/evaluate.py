@@ -5,6 +5,7 @@ import random
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from openrlhf.evaluation import models, sources, store
 from openrlhf.evaluation.benchmarks import Benchmark, benchmark
 from openrlhf.evaluation.few_shot import FewShot
 from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.prompts import CHAT, Prompter
+from openrlhf.evaluation.prompts import Prompter, style
 from openrlhf.evaluation.records import Graded, to_record
 from openrlhf.evaluation.scoring import Grader
 from openrlhf.evaluation.store import Journal, Paths
@@ -37,7 +38,7 @@ class Task:
 
 
 def evaluate(args: Namespace) -> int:
-    """The command's main mode. Returns the exit status: 1 where no set could be run."""
+    """The command's main mode. Returns the exit status."""
     args.model_name_or_path = models.require_model(args.model_name_or_path)
     run_programs = _programs(args)
     found = find_sets(args)
@@ -136,7 +137,7 @@ def _task(args: Namespace, found: sources.Found, prompter: Prompter) -> Task:
         "seed": args.seed,
         "dtype": args.dtype,
         "rollout_engine": args.rollout_engine,
-        "code_executed": args.allow_code_execution and _runs_code(args.prompt_type),
+        "code_executed": args.allow_code_execution and style(args.prompt_type).runs_code,
     }
     return Task(entry, problems, prompts, paths_of(args, found.name), settings)
 
@@ -161,7 +162,7 @@ def _prepare(task: Task, overwrite: bool) -> None:
 
 def _run(args: Namespace, tasks: Sequence[Task], prompter: Prompter, run_programs: Any) -> None:
     """Opens the engines once, then generates and grades set by set."""
-    from openrlhf.evaluation.generation import Generator, sampling_for
+    from openrlhf.evaluation.generation import PROGRAM_TURNS, Generator, sampling_for
     from openrlhf.grading import GradingPool
     from openrlhf.rollout.model_files import context_length, load_config
     from openrlhf.rollout.pool import open_pool
@@ -175,7 +176,8 @@ def _run(args: Namespace, tasks: Sequence[Task], prompter: Prompter, run_program
     )
     context = context_length(load_config(args.model_name_or_path), args.max_model_len)
     longest = max(len(prompter.ids(prompt)) for task in tasks for prompt in task.prompts)
-    context = min(context, longest + args.max_tokens_per_call)
+    calls = 1 if run_programs is None else 1 + PROGRAM_TURNS
+    context = min(context, longest + calls * args.max_tokens_per_call)
     engine = open_pool(
         args.model_name_or_path,
         engine=args.rollout_engine,
@@ -190,9 +192,8 @@ def _run(args: Namespace, tasks: Sequence[Task], prompter: Prompter, run_program
         with GradingPool(args.grading_workers, args.grading_timeout) as pool:
             for task in tasks:
                 started = time.perf_counter()
-                journal = Journal(task.paths.partial, task.settings)
-                generator.fill(task.entry.name, task.problems, task.prompts, args.n_sampling, journal)
-                journal.close()
+                with closing(Journal(task.paths.partial, task.settings)) as journal:
+                    generator.fill(task.entry.name, task.problems, task.prompts, args.n_sampling, journal)
                 finish(task, journal, args.n_sampling, pool, started)
     finally:
         engine.shutdown()
@@ -218,7 +219,7 @@ def _programs(args: Namespace) -> Any:
     """What runs the programs in responses: nothing without permission, and then it says so."""
     from openrlhf.evaluation import sandbox
 
-    if not _runs_code(args.prompt_type):
+    if not style(args.prompt_type).runs_code:
         return None
     if not args.allow_code_execution:
         print(
@@ -229,12 +230,6 @@ def _programs(args: Namespace) -> Any:
     sandbox.require()
     print("Python written by the model is run, confined: no network, no files of this machine, limited time and memory")
     return sandbox.run_all
-
-
-def _runs_code(prompt_type: str) -> bool:
-    from openrlhf.evaluation.prompts import style
-
-    return prompt_type != CHAT and style(prompt_type).runs_code
 
 
 def _conclude(args: Namespace, tasks: Sequence[Task]) -> None:

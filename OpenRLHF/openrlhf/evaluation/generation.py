@@ -7,7 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.prompts import COMMON_STOPS, Prompter, stop_strings, style
+from openrlhf.evaluation.prompts import COMMON_STOPS, Prompter, stop_strings
 from openrlhf.evaluation.store import Journal, Sample
 from openrlhf.evaluation.transcripts import program_to_run, with_output
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
@@ -15,8 +15,8 @@ from openrlhf.utils.seeding import derive_seed
 
 # Turns in which a program may run: one for a program that is the answer, four where words and programs
 # alternate.
-_PROGRAM_TURNS = {"pal": 1, "jiuzhang_tora": 1}
-_DEFAULT_TURNS = 4
+PROGRAM_TURNS = 4
+_PROGRAM_ALONE = ("pal", "jiuzhang_tora")
 
 RunPrograms = Callable[[Sequence[str]], list[str]]
 
@@ -106,9 +106,12 @@ class Generator:
         return finished, waiting
 
     def _wants_output(self, g: _Growing, finish_reason: str) -> bool:
-        turns = _PROGRAM_TURNS.get(self.prompter.prompt_type, _DEFAULT_TURNS)
-        may_run = self.run_programs is not None and finish_reason == "stop" and g.turn < turns
+        may_run = self.run_programs is not None and finish_reason == "stop" and g.turn < self._turns
         return may_run and program_to_run(g.text) is not None
+
+    @property
+    def _turns(self) -> int:
+        return 1 if self.prompter.prompt_type in _PROGRAM_ALONE else PROGRAM_TURNS
 
     def _after_programs(self, waiting: list[_Growing], journal: Journal, progress: Any) -> list[_Growing]:
         if not waiting:
@@ -120,7 +123,7 @@ class Generator:
             g.text = with_output(g.text, output)
             g.turn += 1
             g.reports.append(output[:200])
-            if g.turn >= _PROGRAM_TURNS.get(self.prompter.prompt_type, _DEFAULT_TURNS):
+            if self.prompter.prompt_type in _PROGRAM_ALONE:
                 finished[g.key] = g.sample("stop")
             else:
                 going_on.append(g)
@@ -145,7 +148,3 @@ def sampling_for(prompt_type: str, tokenizer: Any, *, temperature: float, top_p:
         stop_token_ids=tuple(sorted(set(ids))),
         stop=stop_strings(prompt_type),
     )
-
-
-def runs_programs(prompt_type: str) -> bool:
-    return style(prompt_type).runs_code

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf.config.errors import UserError
-from openrlhf.evaluation.benchmarks import Benchmark, benchmark
+from openrlhf.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark
 from openrlhf.evaluation.fields import Row, RowError
 from openrlhf.evaluation.problems import Problem
 
@@ -52,8 +52,6 @@ def find(name: str, data_dir: Path, split: str) -> Found | Missing:
 
 def local_names(data_dir: Path, split: str) -> list[str]:
     """The table's benchmarks that have a file under `data_dir`, in the table's order."""
-    from openrlhf.evaluation.benchmarks import BENCHMARKS
-
     return [name for name, entry in BENCHMARKS.items() if local_file(entry, data_dir, split)]
 
 

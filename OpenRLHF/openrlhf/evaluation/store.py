@@ -5,6 +5,7 @@ settings. When it is complete the problems are written to `{stem}.jsonl` (one li
 names), the figures to `{stem}_{prompt}_metrics.json`, and the partial file goes.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,16 +65,30 @@ class Journal:
         self.path = path
         self.samples: dict[tuple[int, int], Sample] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        end = self._read(dict(settings)) if path.exists() else 0
-        self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by close()
-        self._file.truncate(end)
-        self._file.seek(end)
-        if end == 0:
-            self._write([{"settings": dict(settings)}])
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        try:
+            self._lock()
+            end = self._read(dict(settings))
+            self._file.truncate(end)
+            self._file.seek(end)
+            if end == 0:
+                self._write([{"settings": dict(settings)}])
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        """One run at a time; the lock goes with the process, however that ends."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is writing {self.path}; wait for it, or give another --output_dir"
+            ) from error
 
     def _read(self, settings: dict[str, Any]) -> int:
         """Takes over complete lines; returns where they end."""
-        content = self.path.read_bytes()
+        content = self._file.read()
         end = content.rfind(b"\n") + 1
         lines = content[:end].decode("utf-8").split("\n")[:-1]
         if not lines:

@@ -1,10 +1,14 @@
 """Whole runs with an engine that gives known answers: every figure is checked against a hand calculation."""
 
 import json
+from contextlib import closing
 
 import pytest
 from evaluation_fakes import write_rows
+from openrlhf.config.errors import UserError
+from openrlhf.evaluation import sandbox
 from openrlhf.evaluation.main import main
+from openrlhf.evaluation.store import Journal
 
 STEM = "test_none_-1_seed0_t0_s0_e-1"
 SAMPLED = "test_none_-1_seed0_t1.0_s0_e-1"
@@ -129,6 +133,27 @@ def test_a_line_that_a_crash_cut_off_is_generated_again(toy):
     _, engine = toy.run(answer)
     assert len(engine.requests) == 2
     assert figures(toy)["acc"] == 50.0
+
+
+def test_two_runs_do_not_write_the_same_samples(toy, capsys):
+    with pytest.raises(RuntimeError, match="died"):
+        toy.run(answer, dies_after=1)
+    partial = toy.output / "toy" / f"{STEM}.partial.jsonl"
+    settings = json.loads(partial.read_text().split("\n")[0])["settings"]
+    with closing(Journal(partial, settings)):
+        assert toy.run(answer)[0] == 2
+        assert "another run is writing" in capsys.readouterr().err
+    assert toy.run(answer)[0] == 0
+
+
+def test_a_damaged_journal_is_named(toy, capsys):
+    with pytest.raises(RuntimeError, match="died"):
+        toy.run(answer, dies_after=2)
+    partial = toy.output / "toy" / f"{STEM}.partial.jsonl"
+    lines_there = partial.read_text().split("\n")
+    partial.write_text("\n".join([lines_there[0], "{}", *lines_there[1:]]))
+    assert toy.run(answer)[0] == 2
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_a_finished_run_generates_nothing(toy, capsys):
@@ -283,3 +308,31 @@ def test_a_programs_output_is_the_answer_of_pal(toy, monkeypatch):
     toy.run(lambda prompt, sample: "```python\nprint(3 * 3)\n```\n", "--allow_code_execution", prompt_type="pal")
     f = json.loads((toy.output / "toy" / "test_pal_-1_seed0_t0_s0_e-1_pal_metrics.json").read_text())
     assert (f["acc"], f["no_answer_share"]) == (25.0, 0.0)
+
+
+def test_a_model_that_never_stops_programming_is_called_five_times(toy, monkeypatch):
+    monkeypatch.setattr("openrlhf.evaluation.sandbox.require", lambda: None)
+    monkeypatch.setattr("openrlhf.evaluation.sandbox.run_all", lambda programs: ["1"] * len(programs))
+    _, engine = toy.run(
+        lambda prompt, sample: "```python\nprint(1)\n```\n",
+        "--allow_code_execution",
+        prompt_type="tool-integrated",
+    )
+    assert len(engine.requests) == 4 * 5
+    assert len({(request.key, request.seed) for request in engine.requests}) == 20
+
+
+def test_programs_of_a_response_really_run_confined(toy):
+    try:
+        sandbox.require()
+    except UserError as error:
+        pytest.skip(f"nothing can be confined on this machine: {error}")
+    toy.run(
+        lambda prompt, sample: "```python\nfrom sympy import Rational\nprint(Rational(2, 4))\n```\n",
+        "--allow_code_execution",
+        prompt_type="pal",
+    )
+    path = toy.output / "toy" / "test_pal_-1_seed0_t0_s0_e-1.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["pred"] for row in rows] == [["1/2"]] * 4
+    assert [row["score"] for row in rows] == [[False], [False], [False], [True]]
