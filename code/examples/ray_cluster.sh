@@ -35,13 +35,13 @@ cluster_start() {
   # Without the first of these, Ray listens on every address, whatever --node-ip-address says.
   export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$token"
   export RAY_USAGE_STATS_ENABLED=0
-  read -r -a ports <<<"$(free_ports 8)"
+  read -r -a ports <<<"$(free_ports 9)"
   address="127.0.0.1:${ports[1]}"
   options=(--head --block --node-ip-address=127.0.0.1 --temp-dir="$CLUSTER_FOLDER" --port="${ports[0]}"
     --dashboard-host=127.0.0.1 --dashboard-port="${ports[1]}" --node-manager-port="${ports[2]}"
     --object-manager-port="${ports[3]}" --metrics-export-port="${ports[4]}" --runtime-env-agent-port="${ports[5]}"
     --dashboard-agent-listen-port="${ports[6]}" --dashboard-agent-grpc-port="${ports[7]}"
-    --min-worker-port=0 --max-worker-port=0)
+    --ray-client-server-port="${ports[8]}" --min-worker-port=0 --max-worker-port=0)
   if [ -n "${RAY_NUM_CPUS:-}" ]; then options+=(--num-cpus="$RAY_NUM_CPUS"); fi
   if [ -n "${RAY_NUM_GPUS:-}" ]; then options+=(--num-gpus="$RAY_NUM_GPUS"); fi
   echo "Starting a Ray head at $address"
