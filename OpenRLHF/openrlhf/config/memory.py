@@ -38,7 +38,7 @@ def shape_of(config: Any) -> ModelShape:
 
 
 def actor_memory(args: Any, shape: ModelShape, world_size: int) -> dict[str, float]:
-    """GiB per actor rank by what it is for; an upper estimate for the longest rows that the flags allow.
+    """GiB per actor rank by what it is for; an estimate for the longest rows that the flags allow.
 
     Mixed precision as DeepSpeed keeps it: weights and gradients in the model's dtype, float32 master weights and
     two Adam moments (12 bytes a parameter with bf16, 8 without).

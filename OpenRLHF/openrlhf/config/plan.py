@@ -129,7 +129,7 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
     lines = [
         f"  model       {shape.parameters / 1e6:.1f} M parameters, {shape.layers} layers, width {shape.width}, "
         f"vocabulary {shape.vocabulary}",
-        f"  memory      actor rank, at most about {total:.1f} GiB: "
+        f"  memory      actor rank, about {total:.1f} GiB: "
         + ", ".join(f"{name} {value:.1f}" for name, value in parts.items()),
     ]
     if gpu_gib is None:
