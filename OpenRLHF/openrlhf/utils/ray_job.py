@@ -12,8 +12,12 @@ import shlex
 import signal
 import sys
 import time
+import uuid
 
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
+
+from openrlhf.config.errors import UserError
 
 STOP_SECONDS = 30.0
 LOST = 1
@@ -39,12 +43,24 @@ async def _follow(client: JobSubmissionClient, job: str) -> None:
 
 
 def run(address: str, command: list[str]) -> int:
-    """Submits, follows and waits; its exit status, 128 + n after signal n, 1 where Ray lost it."""
-    client = JobSubmissionClient(address)
+    """Submits, follows and waits; its exit status, 128 + n after signal n, 1 where Ray lost it.
+
+    Raises:
+        UserError: nothing answers at the address, or it does not accept the token.
+    """
+    try:
+        client = JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError, RayError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"Ray at {address} takes no job: {reason} Check RAY_ADDRESS and the token (RAY_AUTH_TOKEN_PATH), or unset "
+            "RAY_ADDRESS to have a head started."
+        ) from error
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    job = client.submit_job(entrypoint=entrypoint(command, os.getcwd()))
+    job = f"openrlhf-{uuid.uuid4().hex[:12]}"  # known before the job is, so that it can always be stopped
     try:
+        client.submit_job(entrypoint=entrypoint(command, os.getcwd()), submission_id=job)
         asyncio.run(_follow(client, job))
         return _exit_status(client, job)
     except Interrupted as interruption:
@@ -68,10 +84,13 @@ def _stop(client: JobSubmissionClient, job: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     print(f"stopping job {job}", file=sys.stderr)
-    client.stop_job(job)
-    deadline = time.monotonic() + STOP_SECONDS
-    while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    try:
+        client.stop_job(job)
+        deadline = time.monotonic() + STOP_SECONDS
+        while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
+            time.sleep(0.2)
+    except RuntimeError as error:  # it had not been submitted, or Ray is gone
+        print(f"job {job}: {error}", file=sys.stderr)
 
 
 def main() -> int:
@@ -79,7 +98,11 @@ def main() -> int:
     parser.add_argument("--address", required=True, help="of the dashboard, or what RAY_ADDRESS accepts")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
-    return run(args.address, args.command)
+    try:
+        return run(args.address, args.command)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The demo's problems: answers against independent arithmetic, steps that are true, near misses that are wrong."""
 
+import operator
 import re
 from fractions import Fraction
 from math import gcd
@@ -7,6 +8,8 @@ from random import Random
 
 import pytest
 from openrlhf.demo.problems import FAMILIES, LEVELS, Problem, near_miss
+
+OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def solve(text: str) -> Fraction:
@@ -47,7 +50,7 @@ def test_every_equation_in_the_steps_is_true():
             values = [Fraction(int(number)) for number in re.findall(r"\d+", left)]
             result = values[0]
             for operation, value in zip(re.findall(r"[+\-*/]", left), values[1:], strict=True):
-                result = {"+": result + value, "-": result - value, "*": result * value, "/": result / value}[operation]
+                result = OPERATIONS[operation](result, value)
             assert result == int(right), (problem.text, step)
             checked += 1
     assert checked > 3000

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 120.0
+ARGUMENT = " ###A:{answer} $HOME \"\\boxed{'x'}\" `id`"
 
 
 @pytest.fixture
@@ -77,31 +78,51 @@ def outside_loopback(process: psutil.Process) -> list[tuple[str, str]]:
     return found
 
 
-def test_jobs_get_their_arguments_and_return_their_status_and_nothing_listens_outside_loopback(start, tmp_path):
-    argument = " ###A:{answer} $HOME \"\\boxed{'x'}\" `id`"
+@pytest.fixture
+def host(start, tmp_path):
+    """A script that ran two jobs on its own head, and waits for the file `done` before it runs a third.
+
+    Its process, and its head's folder, address and process ids.
+    """
     (tmp_path / "job.py").write_text(
-        "import os, sys\nprint([os.getcwd(), *sys.argv[2:]])\nsys.exit(int(sys.argv[1]))\n"
+        "import os, sys\nprint([os.getcwd(), *sys.argv[2:]], flush=True)\nsys.exit(int(sys.argv[1]))\n"
     )
-    (tmp_path / "argument").write_text(argument)
+    (tmp_path / "argument").write_text(ARGUMENT)
     process = start(
         'ray_submit python3 job.py 0 "$(cat argument)" && echo first=$?\n'
         "ray_submit python3 job.py 3 || echo second=$?\n"
-        'echo "$CLUSTER_FOLDER" >folder\n'
-        "while [ ! -e checked ]; do sleep 0.2; done\n"
-        "ray_submit python3 job.py 7"
+        'echo "$CLUSTER_FOLDER $RAY_ADDRESS" >part\nmv part head\n'
+        "while [ ! -e done ]; do sleep 0.2; done\n"
+        "ray_submit python3 job.py 7 third"
     )
-    folder = Path(wait_for(lambda: content(tmp_path / "folder"), "head").strip())
-    script = psutil.Process(process.pid)
-    head = {one.pid for one in script.children(recursive=True) if one.name() != "sleep"}
-    listening = outside_loopback(script)
+    folder, address = wait_for(lambda: content(tmp_path / "head"), "head").split()
+    children = psutil.Process(process.pid).children(recursive=True)
+    return process, Path(folder), address, {child.pid for child in children if child.name() != "sleep"}
+
+
+def test_a_head_is_private_serves_who_has_its_token_and_ends_with_its_script(start, host, tmp_path):
+    process, folder, address, head = host
     assert len(head) > 3
+    assert outside_loopback(psutil.Process(process.pid)) == []
     assert (folder / "token").stat().st_mode & 0o077 == 0
-    (tmp_path / "checked").touch()
+
+    given = f"export RAY_ADDRESS={address} RAY_AUTH_MODE=token\n"
+    guest = start(f"{given}export RAY_AUTH_TOKEN_PATH={folder}/token\nray_submit python3 job.py 5 guest")
+    stranger = start(f"{given}export RAY_AUTH_TOKEN={'0' * 64}\nray_submit python3 job.py 0 stranger")
+    output, _ = guest.communicate(timeout=PATIENCE)
+    assert guest.returncode == 5, output
+    assert "Starting a Ray head" not in output
+    output, _ = stranger.communicate(timeout=PATIENCE)
+    assert stranger.returncode == 2
+    assert "'stranger'" not in output
+    assert output.startswith("error: ")
+
+    (tmp_path / "done").touch()
     output, _ = process.communicate(timeout=PATIENCE)
-    assert listening == []
-    assert repr([str(tmp_path), argument]) in output
+    assert repr([str(tmp_path), ARGUMENT]) in output
     assert "first=0" in output
     assert "second=3" in output
+    assert "'third'" in output
     assert process.returncode == 7
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in head), "end of the head")
     assert not folder.exists()
@@ -124,28 +145,3 @@ def test_ctrl_c_stops_the_job_and_its_own_head_while_another_head_ended_alone_be
     output, _ = long.communicate(timeout=PATIENCE)
     assert long.returncode == 130, output
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in (*head, job)), "end of job and head")
-
-
-def test_with_an_address_the_job_goes_there_and_that_head_stays(start, tmp_path):
-    host = start(
-        'ray_submit true\necho "$RAY_ADDRESS $RAY_AUTH_TOKEN_PATH" >address.part\nmv address.part address\n'
-        "while [ ! -e done ]; do sleep 0.2; done\nray_submit python3 -c 'print(\"still here\")'"
-    )
-    address, token = wait_for(lambda: content(tmp_path / "address"), "head").split()
-    guest = start(
-        f"export RAY_ADDRESS={address} RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token}\n"
-        "ray_submit python3 -c 'import sys; sys.exit(5)'"
-    )
-    output, _ = guest.communicate(timeout=PATIENCE)
-    assert guest.returncode == 5, output
-    assert "Starting a Ray head" not in output
-    stranger = start(
-        f"export RAY_ADDRESS={address} RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong\nray_submit python3 -c 'print(\"in\")'"
-    )
-    output, _ = stranger.communicate(timeout=PATIENCE)
-    assert stranger.returncode != 0
-    assert "in\n" not in output
-    (tmp_path / "done").touch()
-    output, _ = host.communicate(timeout=PATIENCE)
-    assert host.returncode == 0
-    assert "still here" in output
