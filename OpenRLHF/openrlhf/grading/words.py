@@ -79,12 +79,7 @@ def number_from_words(text: str) -> Fraction | None:
     if lowered in ("half", "a half"):
         return Fraction(1, 2)
     before, joined, part_words = lowered.rpartition(" and ")
-    if (
-        joined
-        and (whole := _number(before)) is not None
-        and (rest := _number(part_words)) is not None
-        and rest < 1
-    ):
+    if joined and (whole := _number(before)) is not None:
         rest = Fraction(1, 2) if part_words in ("half", "a half") else _number(part_words)
         if rest is not None and rest < 1:
             return whole + rest
