@@ -30,6 +30,14 @@ _FOR_ALL = re.compile(
 )
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
+_LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
+_UNIT_AND = re.compile(
+    r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)"
+)
+_ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
+_COMPARED = re.compile(r"[<>]|\\(?:le|ge|lt|gt)")
+_BRACKET = re.compile(r"[\[\](]")
+_CUP = re.compile(r"\\cup(?![A-Za-z])")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _SETS_IN_WORDS = {
     "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
@@ -88,6 +96,7 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
 
 def _read(text: str, thousands: bool = True) -> ex.Node | None:
     """The parsed answer, or None where it is not in the language."""
+    text = _respelled(text)
     text = _IN_BASE.sub(r"\1_{\2}", _PREFIX.sub("", _RATIO_IN_WORDS.sub(r"\1:", _FOR_ALL.sub("", text))))
     words = plain_words(text)
     if words in _SETS_IN_WORDS:
@@ -98,6 +107,16 @@ def _read(text: str, thousands: bool = True) -> ex.Node | None:
         return parse(text, thousands)
     except Unreadable:
         return None
+
+
+def _respelled(text: str) -> str:
+    """Spellings that the grammar has no place for, written as it has them."""
+    text = _LETTER_TIMES.sub(r"\\times 10^", text)
+    text = _UNIT_AND.sub(r"\1 \2", text)
+    text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
+    if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
+        text = _CUP.sub(" or ", text)
+    return text
 
 
 def _several(node: ex.Node) -> bool:

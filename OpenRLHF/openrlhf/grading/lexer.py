@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from openrlhf.grading.boxes import closing_brace
 from openrlhf.grading.units import is_unit_word
-from openrlhf.grading.words import number_from_words
+from openrlhf.grading.words import SCALES, number_from_words
 
 
 class Unreadable(ValueError):
@@ -47,6 +47,8 @@ _TEXT_COMMANDS = names("text textrm textbf textit textnormal mathrm mbox hbox op
 _BEFORE_UNITS = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
 _UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| per | )(?:[A-Za-z]+|\d+))*")
 _RATE = re.compile(r"(?:km|cm|mm|m|ft|mi|kg|g)/(?:sec|s|min|hr|h|cm|m|ml|mL|L)(?![A-Za-z])")
+# What makes "min" or "sec" a function rather than a unit.
+_ARGUMENT = re.compile(r" ?[({\\A-Za-z]")
 _CONNECTIVES = frozenset(("or", "and"))
 
 _NUMBER = re.compile(
@@ -56,6 +58,7 @@ _NUMBER = re.compile(
 )
 _BARE_INTEGER = re.compile(r"\d+")
 _REPEATING = re.compile(r"\\(?:overline|bar|dot) ?(?:\{(\d+)\}|(\d))(?:(\d*)\\dot ?(?:\{(\d+)\}|(\d)))?")
+_BRACKETED_CYCLE = re.compile(r"\((\d+)\)$")
 _ELLIPSIS = re.compile(r" ?(?:\.\.\.|\\(?:ldots|dots|cdots)(?![A-Za-z]))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -174,6 +177,9 @@ class _Lexer:
         if match := _REPEATING.match(self.text, end):
             cycle = "".join(group for group in match.groups() if group)
             return value + Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(decimals)), match.end()
+        if match := _BRACKETED_CYCLE.match(self.text, end):
+            cycle = match.group(1)
+            return value + Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(decimals)), match.end()
         if (match := _ELLIPSIS.match(self.text, end)) and (digits := _cycle(decimals)):
             return value + Fraction(int(digits), (10 ** len(digits) - 1) * 10 ** len(decimals)), match.end()
         return value, end
@@ -274,6 +280,10 @@ class _Lexer:
         name = _PLAIN_ALIASES.get(run, run)
         if run.lower() in _CONNECTIVES and len(run) > 1:
             self._add("word", run.lower(), end)
+        elif (
+            len(run) > 1 and self._after_value() and is_unit_word(run) and not _ARGUMENT.match(self.text, end)
+        ):
+            self._add("text", run, end)
         elif name in _PLAIN_COMMANDS:
             self._add("command", name, end)
         elif run == "U" and self.found and self.found[-1].text in (")", "]", "\\}"):
@@ -296,7 +306,7 @@ class _Lexer:
 
     def _words(self, words: str, end: int) -> None:
         value = number_from_words(words)
-        if value is None:
+        if value is None or (words.lower() in SCALES and self._after_value()):
             self._add("text", words, end)
         else:
             self._add("number", words, end, value)

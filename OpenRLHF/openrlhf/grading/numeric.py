@@ -4,6 +4,7 @@ Every step is bounded: exponents, factorials and the size of integers have limit
 `TooComplex` before it is computed.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -77,11 +78,11 @@ def _exact_call(node: ex.Call) -> Fraction:
         return Fraction(-(-values[0].numerator // values[0].denominator))
     if node.name in ("max", "min") and values:
         return max(values) if node.name == "max" else min(values)
+    if node.name in ("gcd", "lcm") and values and all(value.denominator == 1 for value in values):
+        return Fraction(getattr(math, node.name)(*(int(value) for value in values)))
     if node.name in ("factorial", "binomial") and all(v.denominator == 1 and v >= 0 for v in values):
         if max(values) > _LARGEST_FACTORIAL:
             raise NotExact
-        import math
-
         numbers = [int(value) for value in values]
         return Fraction(math.factorial(numbers[0]) if node.name == "factorial" else math.comb(*numbers[:2]))
     raise NotExact

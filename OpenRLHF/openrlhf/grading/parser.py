@@ -53,6 +53,8 @@ class _Parser(Arithmetic):
             item = self.relation()
             if self.accept("over"):
                 item = ex.Product((item, ex.reciprocal(self.relation())))
+            elif self.accept("choose"):
+                item = ex.Call("binomial", (item, self.relation()))
             items.append(item)
             separated = False
             while (word := self.separator()) is not None:
@@ -92,6 +94,8 @@ class _Parser(Arithmetic):
         if self.accept("approx", "sim"):
             return ex.Relation((ex.Symbol("?"), self.item()), ("~",))
         self.accept("=")
+        if (first := self.operator()) is not None:
+            return ex.Relation((ex.Symbol("?"), self.item()), (first,))
         sides.append(self.item())
         while (operator := self.operator()) is not None:
             operators.append(operator)

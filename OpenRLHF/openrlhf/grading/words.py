@@ -42,6 +42,7 @@ _PARTS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
 }  # fmt: skip
+_SIGN_WORD = re.compile(r"(?:minus|negative) ")
 _WORD_BREAK = re.compile(r"[\s-]+")
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
@@ -69,13 +70,30 @@ _SAME_MEANING = {
 
 def number_from_words(text: str) -> Fraction | None:
     """The number that English words spell ("twenty-one", "two thirds", "3 million"); None for other text."""
-    words = [word for word in _WORD_BREAK.split(text.strip().lower()) if word != "and"]
+    lowered = text.strip().lower()
+    if sign := _SIGN_WORD.match(lowered):
+        value = number_from_words(lowered[sign.end() :])
+        return None if value is None else -value
+    if lowered in ("half", "a half"):
+        return Fraction(1, 2)
+    before, joined, part_words = lowered.rpartition(" and ")
+    if joined and (whole := _number(before)) is not None:
+        rest = Fraction(1, 2) if part_words in ("half", "a half") else _number(part_words)
+        if rest is not None and rest < 1:
+            return whole + rest
+    return _number(lowered)
+
+
+def _number(text: str) -> Fraction | None:
+    words = [word for word in _WORD_BREAK.split(text.strip()) if word != "and"]
     if not words or len(words) > 20:
         return None
     part = _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s")) or (2 if words[-1] == "halves" else None)
     if part is not None and len(words) > 1:
         count = Fraction(1) if words[:-1] in (["a"], ["an"], ["one"]) else _whole(words[:-1])
-        return None if count is None else count / part
+        # "three and a half" is not three halves.
+        singular = words[-1] in _PARTS
+        return None if count is None or (singular and count != 1) else count / part
     return _whole(words)
 
 

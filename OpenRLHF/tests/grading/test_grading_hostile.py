@@ -69,10 +69,12 @@ def strict_pool():
 def test_a_hostile_answer_gets_a_verdict_in_time(strict_pool, hostile):
     for pair in ((hostile, "5"), ("5", hostile)):
         started = time.monotonic()
-        verdict = strict_pool.submit(*pair).result(timeout=LIMIT + 10)
+        verdict = strict_pool.submit(*pair).result(timeout=LIMIT + 20)
         assert not verdict.equal
         assert verdict.how not in ("error", "worker_died")
-        assert time.monotonic() - started < LIMIT + 1
+        assert verdict.seconds < LIMIT + 1
+        # Everything else is the start of a new worker, which a busy machine makes slow.
+        assert time.monotonic() - started < LIMIT + 10
 
 
 def test_nothing_in_an_answer_is_run(strict_pool, tmp_path):
