@@ -82,9 +82,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(
-                f"another run is writing {self.path}; wait for it, or give another --output_dir"
-            ) from error
+            raise UserError(f"another run is writing {self.path}; wait for it, or give another --output_dir") from error
 
     def _read(self, settings: dict[str, Any]) -> int:
         """Takes over complete lines; returns where they end."""

@@ -31,9 +31,7 @@ _FOR_ALL = re.compile(
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
 _LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
-_UNIT_AND = re.compile(
-    r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)"
-)
+_UNIT_AND = re.compile(r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)")
 _ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
 _COMPARED = re.compile(r"[<>]|\\(?:le|ge|lt|gt)")
 _BRACKET = re.compile(r"[\[\](]")

@@ -19,8 +19,6 @@ NOT_FACTORS = (
     | frozenset(SET_OPERATORS)
     | TIMES
     | OVER
-    | names(
-        "pm mp over choose not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow"
-    )
+    | names("pm mp over choose not vee lor wedge land pmod bmod mod rangle rfloor rceil rvert colon to rightarrow")
     | names("implies Rightarrow iff quad circ $ % pounds mid subset subseteq cr hline end")
 )
