@@ -120,8 +120,9 @@ def hub_within_reach() -> bool:
 
 def _hub_rows(entry: Benchmark, split: str) -> Iterator[Row]:
     """The test split has another name on the hub for some sets; other splits keep their names."""
-    import datasets
     from huggingface_hub import constants
+
+    import datasets
 
     assert entry.hub is not None
     if not hub_within_reach():  # what an earlier run left in the cache is still found

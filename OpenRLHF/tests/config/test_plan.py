@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.config.plan import make_plan
 from openrlhf.config.schedule import learning_rate, warmup_steps

@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+
 from openrlhf.config.effects import ineffective_flags
 from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags

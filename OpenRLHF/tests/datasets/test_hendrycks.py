@@ -5,8 +5,9 @@ import json
 import os
 from pathlib import Path
 
-import datasets
 import pytest
+
+import datasets
 from openrlhf.config.errors import UserError
 from openrlhf.datasets.hendrycks import CONFIGURATIONS, read_folder, read_hub
 from openrlhf.datasets.math_selection import (

@@ -1,6 +1,7 @@
 """The answer of a solution: every odd case of the real data, written anew."""
 
 import pytest
+
 from openrlhf.datasets.math_answers import Answer, extract_answer
 
 

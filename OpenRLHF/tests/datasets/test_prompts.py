@@ -1,6 +1,7 @@
 """Prompts, and the order in which they are seen."""
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.datasets.prompts import build_prompts
 from openrlhf.datasets.sampler import EpochSampler
@@ -144,8 +145,9 @@ def test_every_sample_is_equally_likely_to_come_first():
 
 def test_plain_prompts_and_sft_rows_begin_as_the_tokenizer_begins_a_text() -> None:
     """As for Llama: a beginning-of-sequence token in front of plain text, none in front of a chat template's."""
-    from openrlhf.datasets.sft import SFTFormat, build_sft_samples
     from tokenizers.processors import TemplateProcessing
+
+    from openrlhf.datasets.sft import SFTFormat, build_sft_samples
     from toy_models import byte_tokenizer
 
     tokenizer = byte_tokenizer()

@@ -1,6 +1,7 @@
 """Which tokens of a supervised sample carry loss."""
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.datasets.sft import SFTFormat, build_sft_samples
 

@@ -4,8 +4,9 @@ import gzip
 import json
 from pathlib import Path
 
-import datasets
 import pytest
+
+import datasets
 from openrlhf.config.errors import UserError
 from openrlhf.datasets.blending import load_blend, mixing_order, parse_probabilities
 from openrlhf.datasets.sources import load_records

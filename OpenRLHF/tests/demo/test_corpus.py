@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.demo.corpus import Demo, Example, Habits, make_demo, problems
 from openrlhf.grading.boxes import find_boxes

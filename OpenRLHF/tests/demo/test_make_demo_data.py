@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from openrlhf.grading.boxes import find_boxes
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,6 +7,7 @@ from math import gcd
 from random import Random
 
 import pytest
+
 from openrlhf.demo.problems import FAMILIES, LEVELS, Problem, near_miss
 
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from evaluation_fakes import CharacterTokenizer, ScriptedEngine, fake_model, write_rows
+
 from openrlhf.evaluation import evaluate
 from openrlhf.evaluation.main import main
 

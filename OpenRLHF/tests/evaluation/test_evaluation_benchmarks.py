@@ -3,10 +3,11 @@
 import gzip
 import json
 
-import datasets
 import huggingface_hub
 import pytest
 from evaluation_fakes import write_rows
+
+import datasets
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation import sources
 from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from evaluation_fakes import fake_model, write_rows
+
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation import arguments, models, sources
 

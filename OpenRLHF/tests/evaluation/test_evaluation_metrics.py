@@ -6,6 +6,7 @@ import random
 from fractions import Fraction
 
 import pytest
+
 from openrlhf.evaluation import metrics as m
 
 

@@ -1,6 +1,7 @@
 """Prompts, byte for byte as the specification (EVAL.md) gives them."""
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation.few_shot_examples import EXAMPLES
 from openrlhf.evaluation.prompts import PROMPT_TYPES, STYLES, TOOL_HEADER, Prompter, stop_strings, style

@@ -7,6 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation import charts, metrics
 from openrlhf.evaluation.compare import compare, compare_sets

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.evaluation import sandbox
 from openrlhf.evaluation.sandbox import Limits, run

@@ -1,6 +1,7 @@
 """Each benchmark's policy, and how often the grader is asked."""
 
 import pytest
+
 from openrlhf.evaluation.benchmarks import benchmark
 from openrlhf.evaluation.problems import AnswerKind, Problem
 from openrlhf.evaluation.scoring import Grader

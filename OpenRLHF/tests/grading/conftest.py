@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from openrlhf.grading import GradingPool
 from openrlhf.grading.boxes import find_boxes
 

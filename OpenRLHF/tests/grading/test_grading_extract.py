@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from openrlhf.grading import GradingPolicy, extract_answer
 
 ANY = {}

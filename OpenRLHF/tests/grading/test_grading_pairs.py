@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from labelled import labelled_pairs
+
 from openrlhf.grading import GradingPolicy
 
 PAIRS = labelled_pairs()

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.grading import GradingPolicy, GradingPool, grade, grade_responses
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.utils.worker_pool import (
     WorkerDied,

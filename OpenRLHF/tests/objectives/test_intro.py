@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead
 from openrlhf.objectives.intro import IntroConfig, IntroObjective, intro_loss, token_weights

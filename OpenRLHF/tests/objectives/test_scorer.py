@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead, draw_candidates

@@ -1,6 +1,7 @@
 """Checksums compared over fused, sharded, replicated and padded parameters."""
 
 import torch
+
 from openrlhf.rollout.checksum import bit_sum, engine_checksums, first_difference
 
 

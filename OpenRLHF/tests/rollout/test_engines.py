@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 import torch
+from rollout_models import END, END_ID, forward_logprobs
+
 from openrlhf.config.errors import UserError
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.pool import open_engine
-from rollout_models import END, END_ID, forward_logprobs
 
 LENGTH_LIMIT = 128
 

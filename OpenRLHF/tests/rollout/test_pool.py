@@ -2,6 +2,7 @@
 
 import pytest
 import ray
+
 from openrlhf.config.errors import UserError
 from openrlhf.rollout.actor import actor_options
 from openrlhf.rollout.engine import Request, Sampling

@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+
 from openrlhf.rollout.actor import EngineActor
 from openrlhf.rollout.sync_client import EngineClient
 from openrlhf.rollout.vllm_transport import open_vllm_transport

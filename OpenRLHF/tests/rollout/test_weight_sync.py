@@ -6,14 +6,15 @@ import time
 import pytest
 import ray
 import torch
+from rollout_models import forward_logprobs, save_tiny_qwen2
+from transformers import AutoModelForCausalLM
+
 from openrlhf.config.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError
 from openrlhf.rollout.pool import EnginePool, open_engine
 from openrlhf.rollout.weight_sync import ModuleSource, WeightSender
-from rollout_models import forward_logprobs, save_tiny_qwen2
-from transformers import AutoModelForCausalLM
 
 REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i in range(6)]
 

@@ -70,6 +70,7 @@ def examples(count: int = 7) -> list:
 def run(settings: dict, rank: int, world_size: int) -> dict:
     """One learner from the start: its losses, and the last step's gradient and norm."""
     from deepspeed.utils import safe_get_full_grad
+
     from openrlhf.objectives.intro import IntroConfig, IntroObjective
     from openrlhf.trainer.batching import split_over_ranks
     from openrlhf.trainer.checkpoint import latest_state

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from learner_program import examples
+
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import Scores
 from openrlhf.objectives.intro import IntroConfig, IntroObjective

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_models import save_toy
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from toy_models import save_toy
 
 # Rewards a random model can get: half of its responses, a fixed half.
 REWARD = """

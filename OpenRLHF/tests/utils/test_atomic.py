@@ -1,6 +1,7 @@
 """Files and folders appear in full or not at all."""
 
 import pytest
+
 from openrlhf.utils.atomic import new_folder, write_atomically
 
 

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from openrlhf.config.errors import UserError
 from openrlhf.utils.figures import PANELS, draw_runs, read_metrics, series
 
