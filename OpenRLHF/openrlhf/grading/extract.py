@@ -59,6 +59,8 @@ _ONLY_JOINS = re.compile(
 )
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
+# A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
+_AMOUNT = re.compile(r"-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 
@@ -161,4 +163,5 @@ def _balanced(text: str) -> bool:
         if end is None:
             return False
         opening = text.find("{", end)
-    return text.replace("\\$", "").count("$") % 2 == 0
+    dollars = text.replace("\\$", "").count("$")
+    return dollars % 2 == 0 or (dollars == 1 and _AMOUNT.fullmatch(text) is not None)

@@ -39,6 +39,8 @@ LAST = {"last_number": True}
         (r"<think>Maybe \boxed{1}?</think> It is \boxed{2}.", "2"),
         (r"It is \boxed{2}.<|im_end|> user: \boxed{9}", "2"),
         ("The answer is 5.", "5"),
+        ("It costs 1,234 dollars. The answer is $1,234.", "$1,234"),
+        ("The answer is $18.50 per hour.", "$18.50 per hour"),
         ("The answer is: $\\frac{1}{2}$.", r"$\frac{1}{2}$"),
         ("the final answer is 3.5.", "3.5"),
         ("Final Answer: 12 apples", "12 apples"),
