@@ -1,6 +1,7 @@
 """Rewards for responses, in the background: a `reward_func` in a .py file, the built-in grader, or HTTP servers."""
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -108,13 +109,19 @@ class FunctionRewards:
 
     def _one_by_one(self, graded: "Future[list[float]]", payload: dict[str, list[str]]) -> None:
         count = len(payload["queries"])
-        values, missing = [0.0] * count, [count]
+        values: list[float | None] = [None] * count
+        lock = threading.Lock()  # workers report from threads of their own
 
         def place(index: int, done: "Future[list[float]]") -> None:
-            values[index] = done.result()[0]
-            missing[0] -= 1
-            if missing[0] == 0:
-                graded.set_result(values)
+            with lock:
+                if graded.done():
+                    return
+                if error := done.exception():
+                    graded.set_exception(error)
+                    return
+                values[index] = done.result()[0]
+                if None not in values:
+                    graded.set_result([value for value in values if value is not None])
 
         for index in range(count):
             single = self.submit(*([payload[key][index]] for key in ("queries", "prompts", "labels")))

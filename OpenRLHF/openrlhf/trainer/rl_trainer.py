@@ -183,4 +183,6 @@ def summary(metrics: dict[str, float]) -> str:
     ]
     if metrics.get("train/skipped_steps"):
         parts.append(f"skipped {metrics['train/skipped_steps']:.0f}")
+    if metrics.get("train/reward_failures"):
+        parts.append(f"ungraded {metrics['train/reward_failures']:.0f}")
     return ", ".join(parts)
