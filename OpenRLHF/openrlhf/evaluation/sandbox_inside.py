@@ -36,6 +36,9 @@ def build(root: str, folders: list[str], file_bytes: int) -> None:
     """An empty file system in memory that shows `folders` read-only and has a small /tmp; becomes `/`."""
     mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    # before the folders, since the interpreter itself may lie below /tmp
+    os.makedirs(root + "/tmp", exist_ok=True)
+    mount("tmpfs", root + "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={file_bytes},mode=777")
     for folder in folders:
         if os.path.islink(folder):
             os.makedirs(root + os.path.dirname(folder), exist_ok=True)
@@ -44,8 +47,6 @@ def build(root: str, folders: list[str], file_bytes: int) -> None:
         os.makedirs(root + folder, exist_ok=True)
         mount(folder, root + folder, None, _MS_BIND)
         mount("none", root + folder, None, _READ_ONLY | kept_flags(folder))
-    os.makedirs(root + "/tmp", exist_ok=True)
-    mount("tmpfs", root + "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={file_bytes},mode=777")
     os.makedirs(root + "/dev")
     for device in ("null", "urandom"):
         open(f"{root}/dev/{device}", "w").close()
