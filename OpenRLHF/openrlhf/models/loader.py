@@ -56,30 +56,12 @@ def load_tokenizer(path: str, *, use_fast: bool = True) -> PreTrainedTokenizerBa
     return tokenizer
 
 
-def attention_implementation(args: Any) -> str:
-    """sdpa unless asked otherwise; `--flash_attn` means flash-attn where it is installed, and an error where not."""
-    if getattr(args, "attn_implementation", None):
-        return args.attn_implementation
-    if not getattr(args, "flash_attn", False):
-        return "sdpa"
-    from transformers.utils import is_flash_attn_2_available
-
-    if is_flash_attn_2_available():
-        return "flash_attention_2"
-    if not torch.cuda.is_available():
-        return "sdpa"  # the plan says so; there is no flash attention without a GPU
-    raise UserError(
-        "--flash_attn is given but flash-attn is not installed: pip install --no-build-isolation -e '.[flash]', "
-        "or leave the flag out to use sdpa"
-    )
-
-
 def load_actor(
     path: str, args: Any, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
 ) -> Actor:
     """An `Actor` on the CPU, its parameters sharded as they are created where a ZeRO-3 configuration is given.
 
-    args: the command's flags (bf16, attention, gradient checkpointing, LoRA, packing).
+    args: the command's flags after the rules between them, which settle `attn_implementation`.
     """
     keep_alive = None
     if zero3_config is not None:
@@ -91,7 +73,7 @@ def load_actor(
     model = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=dtype,
-        attn_implementation=attention_implementation(args),
+        attn_implementation=args.attn_implementation,
         trust_remote_code=False,
         quantization_config=_quantization(args),
     )

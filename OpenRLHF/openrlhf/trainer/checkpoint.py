@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf.config.errors import UserError
+from openrlhf.utils.atomic import write_atomically
 
 STATE_FILE = "trainer_state.json"
 _TAG = re.compile(r"global_step(\d+)$")
@@ -30,17 +31,10 @@ def publish(folder: Path) -> None:
     os.replace(partial(folder), folder)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def publish_checkpoint(parent: Path, step: int, keep: int) -> None:
     """Makes the partial checkpoint of `step` the latest one and removes the oldest beyond `keep`."""
     publish(parent / tag_of(step))
-    write_text(parent / "latest", tag_of(step))
+    write_atomically(parent / "latest", tag_of(step))
     rotate(parent, _TAG, keep)
 
 

@@ -100,7 +100,3 @@ class PolicyWorker:
         save_pretrained(self.learner.actor, self.tokenizer, Path(folder), source=self.args.pretrain)
         if self.rank == 0 and hf_copies_kept > 0:
             rotate_hf_copies(Path(folder).parent, hf_copies_kept)
-
-    def peak_memory_gib(self) -> float:
-        """Largest memory allocated on this rank's GPU so far; 0 on the CPU."""
-        return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0

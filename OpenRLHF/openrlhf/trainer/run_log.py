@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from openrlhf.trainer.rollouts import Rollout
+from openrlhf.utils.atomic import write_atomically
 
 
 class RunLog:
@@ -29,7 +30,7 @@ class RunLog:
             if path.is_file():
                 rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
                 kept = [row for row in rows if json.loads(row)["step"] <= step]
-                path.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
+                write_atomically(path, "".join(row + "\n" for row in kept))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """values: full names, e.g. train/accuracy; one definition each, see docs/metrics.md."""
