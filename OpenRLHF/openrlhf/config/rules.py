@@ -35,6 +35,10 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     if args.advantage_estimator == "intro":
         _check_intro(args)
         args.packing_samples = not args.no_pack_samples
+        if args.use_kl_loss and args.kl_estimator == "k1":
+            notes.append(
+                "--kl_estimator k1 has an expected gradient of zero as a loss: k2 or k3 pulls to the reference."
+            )
     _check_sampling(args)
     if args.packing_samples and args.pretrain_data:
         instead = "" if args.advantage_estimator == "intro" else " or --packing_samples"

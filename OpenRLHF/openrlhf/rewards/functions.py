@@ -1,6 +1,7 @@
 """Rewards for responses, in the background: a `reward_func` in a .py file, the built-in grader, or HTTP servers."""
 
 import json
+import sys
 import threading
 import time
 import urllib.error
@@ -82,7 +83,6 @@ class FunctionRewards:
 
     def __init__(self, path: str, *, workers: int, timeout: float) -> None:
         self.failures = 0
-        self.last_error = ""
         self._pool = WorkerPool(load_reward_function, workers, timeout, arguments={"path": path})
         self._pool.start()
 
@@ -103,8 +103,11 @@ class FunctionRewards:
         elif len(payload["queries"]) > 1:
             self._one_by_one(graded, payload)  # one bad response must not cost the others their reward
         else:
+            if not self.failures:
+                print(
+                    f"note: a response could not be graded, and more may follow: {error}", file=sys.stderr, flush=True
+                )
             self.failures += 1
-            self.last_error = str(error)
             graded.set_result([float("nan")])
 
     def _one_by_one(self, graded: "Future[list[float]]", payload: dict[str, list[str]]) -> None:

@@ -84,7 +84,12 @@ class RLTrainer:
         step = self.state.step
         with self.progress.phase("generate"):
             rollouts = self.rollouts.make(
-                prompts, self.args.n_samples_per_prompt, self.sampling, purpose="rollout", step=step
+                prompts,
+                self.args.n_samples_per_prompt,
+                self.sampling,
+                purpose="rollout",
+                step=step,
+                on_progress=lambda count: self.progress.detail(f"{count} rationales"),
             )
         metrics = rollout_metrics(rollouts)
         with self.progress.phase("train"):
