@@ -34,6 +34,20 @@ class Actor(nn.Module):
         return model.get_base_model() if hasattr(model, "peft_config") else model
 
     @property
+    def pretrained(self) -> Any:
+        """The module whose parameters carry the names of checkpoints."""
+        return self.causal_lm
+
+    @property
+    def config(self) -> Any:
+        return self.causal_lm.config
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output layer shares the embedding's weights: files then hold them once."""
+        return self.config.tie_word_embeddings
+
+    @property
     def head(self) -> ScoringHead:
         return self.causal_lm.get_output_embeddings()
 

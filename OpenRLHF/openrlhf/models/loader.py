@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
@@ -14,6 +15,7 @@ from transformers import (
 
 from openrlhf.config.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
+from openrlhf.models.scalar import ScalarHead, ScalarModel, stored_head
 
 
 def load_config(path: str) -> PretrainedConfig:
@@ -63,16 +65,76 @@ def load_actor(
 
     args: the command's flags after the rules between them, which settle `attn_implementation`.
     """
+    model = _from_pretrained(AutoModelForCausalLM, path, args, zero3_config)
+    if not trainable:
+        model.requires_grad_(False)
+        return Actor(model.eval(), packed=args.packing_samples, pad_token_id=pad_token_id)
+    _prepare_for_training(model, args)
+    if args.lora_rank > 0:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
+    if getattr(args, "use_liger_kernel", False):
+        _apply_liger(model)
+    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id)
+
+
+def load_scalar(
+    path: str,
+    args: Any,
+    *,
+    trainable: bool,
+    head_prefix: str = "score",
+    new_head: bool = False,
+    at_predictors: bool = False,
+    zero3_config: dict | None = None,
+    pad_token_id: int = 0,
+) -> ScalarModel:
+    """A reward model or critic on the CPU; see `load_actor` and `ScalarModel`.
+
+    new_head: a checkpoint without the layer `head_prefix` gets a fresh one.
+
+    Raises:
+        UserError: no such layer, and no new one is wanted.
+    """
+    weight = stored_head(path, head_prefix)
+    if weight is None and not new_head:
+        raise UserError(
+            f"{path!r} has no layer {head_prefix}.weight in its safetensors files, so it gives no rewards: train it "
+            "with train_rm, or name its last layer with --value_head_prefix"
+        )
+    backbone = _from_pretrained(AutoModel, path, args, zero3_config)
+    head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
+    if weight is not None:
+        with torch.no_grad():
+            head.weight.copy_(weight)
+    if trainable:
+        _prepare_for_training(backbone, args)
+        if args.lora_rank > 0:
+            from peft import inject_adapter_in_model
+
+            backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
+    model = ScalarModel(
+        backbone,
+        head,
+        head_prefix=head_prefix,
+        at_predictors=at_predictors,
+        packed=args.packing_samples,
+        pad_token_id=pad_token_id,
+    )
+    return model if trainable else model.requires_grad_(False).eval()
+
+
+def _from_pretrained(auto_class: Any, path: str, args: Any, zero3_config: dict | None) -> Any:
     keep_alive = None
     if zero3_config is not None:
         from transformers.integrations import HfDeepSpeedConfig
 
         keep_alive = HfDeepSpeedConfig(zero3_config)  # from_pretrained shards while this object lives
-    dtype = torch.bfloat16 if args.bf16 else torch.float32
     load_config(path)
-    model = AutoModelForCausalLM.from_pretrained(
+    model = auto_class.from_pretrained(
         path,
-        dtype=dtype,
+        dtype=torch.bfloat16 if args.bf16 else torch.float32,
         attn_implementation=args.attn_implementation,
         trust_remote_code=False,
         quantization_config=_quantization(args),
@@ -80,16 +142,14 @@ def load_actor(
     del keep_alive
     model.config.use_cache = False
     disable_dropout(model)
-    if not trainable:
-        model.requires_grad_(False)
-        return Actor(model.eval(), packed=args.packing_samples, pad_token_id=pad_token_id)
+    return model
+
+
+def _prepare_for_training(model: Any, args: Any) -> None:
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": args.gradient_checkpointing_use_reentrant})
     if args.lora_rank > 0:
-        model = _with_lora(model, args)
-    if getattr(args, "use_liger_kernel", False):
-        _apply_liger(model)
-    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id)
+        model.enable_input_require_grads()  # gradient checkpointing needs a gradient to reach the first layer
 
 
 def _quantization(args: Any) -> Any:
@@ -104,23 +164,19 @@ def _quantization(args: Any) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 
 
-def _with_lora(model: Any, args: Any) -> Any:
-    from peft import LoraConfig, get_peft_model
+def _lora_config(args: Any, task: str) -> Any:
+    from peft import LoraConfig
 
-    model.enable_input_require_grads()  # gradient checkpointing needs a gradient to reach the first layer
     targets = args.target_modules
     if isinstance(targets, list) and len(targets) == 1:
         targets = targets[0]
-    return get_peft_model(
-        model,
-        LoraConfig(
-            task_type="CAUSAL_LM",
-            r=args.lora_rank,
-            lora_alpha=args.lora_alpha,
-            target_modules=targets,
-            lora_dropout=args.lora_dropout,
-            bias="none",
-        ),
+    return LoraConfig(
+        task_type=task,
+        r=args.lora_rank,
+        lora_alpha=args.lora_alpha,
+        target_modules=targets,
+        lora_dropout=args.lora_dropout,
+        bias="none",
     )
 
 

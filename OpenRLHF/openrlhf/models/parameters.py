@@ -11,26 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from openrlhf.models.actor import Actor
+from openrlhf.models.scalar import ScalarModel
+
+Network = Actor | ScalarModel
 
 
 class FullParameters:
-    """Iterates (name, full tensor) of a causal language model; LoRA is merged on the way, a tied head left out.
+    """Iterates (name, full tensor) of a network; LoRA is merged on the way, a tied output layer left out.
 
     The tensors are valid only until the next one is asked for.
     """
 
-    def __init__(self, actor: Actor, dtype: torch.dtype | None = None) -> None:
-        self._actor = actor
+    def __init__(self, network: Network, dtype: torch.dtype | None = None) -> None:
+        self._network = network
         self._dtype = dtype
         self._entries = list(self._plan())
 
     def _plan(self) -> Iterator[tuple[str, nn.Parameter, Any]]:
         """(name, parameter, LoRA layer or None) in a fixed order, the same on every rank."""
-        model = self._actor.causal_lm
+        model = self._network.pretrained
         layers = dict(model.named_modules())
-        tied = model.config.tie_word_embeddings
         for name, parameter in model.named_parameters():
-            if "lora_" in name or (tied and name == "lm_head.weight"):
+            if "lora_" in name or (self._network.tied and name == "lm_head.weight"):
                 continue
             layer = None
             if ".base_layer." in name:

@@ -8,12 +8,12 @@ from typing import Any
 import torch.distributed as dist
 from transformers import GenerationConfig
 
-from openrlhf.models.actor import Actor
-from openrlhf.models.parameters import FullParameters
+from openrlhf.models.parameters import FullParameters, Network
+from openrlhf.models.scalar import ScalarModel
 from openrlhf.trainer.checkpoint import partial, publish
 
 
-def save_pretrained(actor: Actor, tokenizer: Any, folder: Path, *, source: str) -> None:
+def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: str) -> None:
     """Collective: every rank calls it, rank 0 writes `folder` (weights, config, tokenizer, generation config).
 
     LoRA is merged into the weights; the adapter itself goes to `folder/adapter`. `source` is where the model
@@ -21,30 +21,43 @@ def save_pretrained(actor: Actor, tokenizer: Any, folder: Path, *, source: str) 
     """
     writer = not dist.is_initialized() or dist.get_rank() == 0
     state = {}
-    for name, tensor in FullParameters(actor):
+    for name, tensor in FullParameters(network):
         if writer:
             state[name] = tensor.detach().cpu().clone()
     if writer:
         target = partial(folder)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        _write(actor, tokenizer, target, state, source)
+        _write(network, tokenizer, target, state, source)
         _move_into(target, folder)
     if dist.is_initialized():
         dist.barrier()
 
 
-def _write(actor: Actor, tokenizer: Any, target: Path, state: dict, source: str) -> None:
-    model = actor.causal_lm
+def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: str) -> None:
+    scalar = isinstance(network, ScalarModel)
+    model: Any = network.backbone if isinstance(network, ScalarModel) else network.pretrained
     config = type(model.config).from_dict(model.config.to_dict())
     config.use_cache = True
     config.dtype = next(iter(state.values())).dtype
-    config.architectures = [type(model).__name__]
+    config.architectures = [_regressor_class(config) if scalar else type(model).__name__]
+    if scalar:
+        config.num_labels = 1
     kept, model.config = model.config, config
     model.save_pretrained(target, state_dict=state)
     model.config = kept
+    if scalar:
+        config.save_pretrained(target)  # the backbone's own save names its own class
+    else:
+        generation_config(source, tokenizer).save_pretrained(target)
     tokenizer.save_pretrained(target)
-    generation_config(source, tokenizer).save_pretrained(target)
+
+
+def _regressor_class(config: Any) -> str:
+    """The transformers class that a folder with a `score` layer can be opened with."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+    return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.get(config.model_type, "ScalarModel")
 
 
 def generation_config(source: str, tokenizer: Any) -> GenerationConfig:

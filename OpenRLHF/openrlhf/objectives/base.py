@@ -1,27 +1,76 @@
 """What an objective is: it says what it needs, the learner supplies it, and it turns scores into a loss."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from openrlhf.models.scorer import Scores, ScoreSpec
-from openrlhf.trainer.batching import MicroBatch
+from openrlhf.models.scorer import ScoreSpec
+from openrlhf.trainer.batching import Example, MicroBatch
 from openrlhf.utils.tally import Tally
 
+MicroBatches = Sequence[Sequence[Example]]
 
-class Objective(Protocol):
-    """needs_posterior: score each row under the answer-conditioned model as well.
-    num_candidates: tokens to draw per position, 0 for none.
+
+class Objective(ABC):
+    """A new objective is a class like this one, in a file of its own.
+
+    rows_per_sample: consecutive rows that belong together, 2 for pairs.
+    needs_posterior: score each row under a second model too (its rows carry the example's hint, if any).
+    running_means: tallied names of which the offline trainer also keeps a running mean.
     """
 
-    @property
-    def needs_posterior(self) -> bool: ...
+    rows_per_sample: ClassVar[int] = 1
+    needs_posterior: ClassVar[bool] = False
+    running_means: ClassVar[tuple[str, ...]] = ()
+    chunk_size: int = 512
 
     @property
-    def num_candidates(self) -> int: ...
+    def needs_reference(self) -> bool:
+        """Whether the loss reads the column "reference": log-probabilities of the scored tokens under that model."""
+        return False
 
-    def spec(self, batch: MicroBatch) -> ScoreSpec: ...
+    @property
+    def num_candidates(self) -> int:
+        """Tokens to draw from the policy at every position; 0 for none."""
+        return 0
 
-    def loss(self, scores: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
-        """A scalar that is already normalised over the global batch (`batch.token_weights`); logs into `tally`."""
-        ...
+    def spec(self, batch: MicroBatch) -> ScoreSpec:
+        """What the output layer has to compute."""
+        return ScoreSpec(targets=batch.rows.targets, chunk_size=self.chunk_size)
+
+    def weighted(self, examples: Sequence[Example]) -> list[Example]:
+        """A global batch with its weights: by default every scored token of the batch counts alike."""
+        weight = 1.0 / max(1, sum(len(example.scored) for example in examples))
+        return [replace(example, weight=weight) for example in examples]
+
+    def before_step(self, learner: Any, micro_batches: MicroBatches) -> MicroBatches:
+        """Called on every rank before an optimiser step (or an evaluation), for figures of the whole batch that the
+        loss needs; returns the micro-batches to train on."""
+        return micro_batches
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: MicroBatch, tally: Tally) -> Tensor:
+        """A scalar that is already normalised over the global batch (the examples' weights); logs into `tally`.
+
+        outputs: `Scores` of a policy, or float32 [T] values of a scalar model.
+        """
+
+
+class PairObjective(Objective):
+    """Objectives of pairs of rows, the preferred one first: every pair of the global batch counts alike."""
+
+    rows_per_sample = 2
+
+    def weighted(self, examples: Sequence[Example]) -> list[Example]:
+        return [replace(example, weight=2.0 / len(examples)) for example in examples]
+
+
+def tally_engine_gap(logprobs: Tensor, batch: MicroBatch, tally: Tally) -> None:
+    """How far the trainer's log-probabilities [T] lie from the engine's, where the column "engine" has those."""
+    if "engine" in batch.columns:
+        gap = (logprobs.detach() - batch.columns["engine"])[batch.real].abs()
+        tally.add("engine_gap", gap)
+        tally.add_maximum("engine_gap", gap)

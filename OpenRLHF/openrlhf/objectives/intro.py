@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from openrlhf.models.scorer import Scores, ScoreSpec
+from openrlhf.objectives.base import Objective, tally_engine_gap
+from openrlhf.objectives.kl import KlTerm, kl_penalty
 from openrlhf.trainer.batching import MicroBatch
 from openrlhf.utils.tally import Tally
 
@@ -66,16 +68,22 @@ def token_weights(lengths: list[int], aggregation: str) -> list[float]:
 
 
 @dataclass(frozen=True)
-class IntroObjective:
-    """InTRO as an objective of the learner."""
+class IntroObjective(Objective):
+    """InTRO as an objective of the learner; with `kl`, a penalty for leaving the reference model."""
+
+    needs_posterior = True
 
     config: IntroConfig
     chunk_size: int = 512
-    needs_posterior: bool = True
+    kl: KlTerm | None = None
 
     @property
     def num_candidates(self) -> int:
         return self.config.num_candidates
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.kl is not None
 
     def spec(self, batch: MicroBatch) -> ScoreSpec:
         return ScoreSpec(
@@ -87,12 +95,13 @@ class IntroObjective:
             chunk_size=self.chunk_size,
         )
 
-    def loss(self, scores: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
-        loss, w = intro_loss(scores, batch.token_weights, self.config)
-        real = batch.token_weights > 0
-        _tally_tokens(scores, w, real, self.config.clip_max, tally)
+    def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
+        loss, w = intro_loss(outputs, batch.token_weights, self.config)
+        _tally_tokens(outputs, w, batch.real, self.config.clip_max, tally)
         if self.config.temperature == 1.0:
-            _tally_engine_gap(scores.target_logprobs.detach()[real] - batch.behaviour_logprobs[real], tally)
+            tally_engine_gap(outputs.target_logprobs, batch, tally)
+        if self.kl is not None:
+            loss = loss + kl_penalty(outputs.target_logprobs, batch, self.kl, tally)
         return loss
 
 
@@ -107,11 +116,3 @@ def _tally_tokens(scores: Scores, w: Tensor, real: Tensor, clip_max: float, tall
     tally.add("entropy", scores.entropy[real])
     tally.add("loglik", scores.target_logprobs.detach()[real])
     tally.add("loglik_hinted", scores.posterior_target_logprobs[real])
-
-
-def _tally_engine_gap(gap: Tensor, tally: Tally) -> None:
-    """How far the trainer's log-probabilities lie from the engine's, where the engine's are known."""
-    gap = gap[gap.isfinite()].abs()
-    if gap.numel():
-        tally.add("engine_gap", gap)
-        tally.add_maximum("engine_gap", gap)

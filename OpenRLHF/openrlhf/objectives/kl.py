@@ -1,6 +1,11 @@
 """Estimators of KL(policy ‖ reference) per token from log-probabilities (http://joschu.net/blog/kl-approx.html)."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
+
+from openrlhf.trainer.batching import MicroBatch
+from openrlhf.utils.tally import Tally
 
 
 def approximate_kl(logprobs: Tensor, reference: Tensor, estimator: str) -> Tensor:
@@ -19,3 +24,21 @@ def approximate_kl(logprobs: Tensor, reference: Tensor, estimator: str) -> Tenso
     if estimator == "k3":
         return (-log_ratio).exp() - 1 + log_ratio
     raise ValueError(f"unknown KL estimator {estimator!r}: k1, k2 or k3")
+
+
+@dataclass
+class KlTerm:
+    """A penalty coef · KL(policy ‖ reference), averaged over tokens as the loss itself is.
+
+    A controller may move `coef` between steps.
+    """
+
+    coef: float
+    estimator: str
+
+
+def kl_penalty(logprobs: Tensor, batch: MicroBatch, term: KlTerm, tally: Tally) -> Tensor:
+    """The penalty as a scalar, from the policy's log-probabilities [T] and the column "reference"."""
+    kl = approximate_kl(logprobs, batch.columns["reference"], term.estimator)
+    tally.add("kl", kl.detach()[batch.real])
+    return term.coef * (kl * batch.token_weights).sum()

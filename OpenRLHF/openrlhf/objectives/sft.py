@@ -4,21 +4,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from openrlhf.models.scorer import Scores, ScoreSpec
+from openrlhf.models.scorer import Scores
+from openrlhf.objectives.base import Objective
 from openrlhf.trainer.batching import MicroBatch
 from openrlhf.utils.tally import Tally
 
 
 @dataclass(frozen=True)
-class SftObjective:
+class SftObjective(Objective):
+    """`name`: under which the likelihood is logged."""
+
     chunk_size: int = 512
-    needs_posterior: bool = False
-    num_candidates: int = 0
+    name: str = "gpt_loss"
 
-    def spec(self, batch: MicroBatch) -> ScoreSpec:
-        return ScoreSpec(targets=batch.rows.targets, chunk_size=self.chunk_size)
-
-    def loss(self, scores: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
-        real = batch.token_weights > 0
-        tally.add("nll", -scores.target_logprobs.detach()[real])
-        return -(scores.target_logprobs * batch.token_weights).sum()
+    def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
+        tally.add(self.name, -outputs.target_logprobs.detach()[batch.real])
+        return -(outputs.target_logprobs * batch.token_weights).sum()

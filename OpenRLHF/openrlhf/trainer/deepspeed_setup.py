@@ -52,7 +52,7 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
 
 
-def deepspeed_config(args: Any, *, trainable: bool) -> dict:
+def deepspeed_config(args: Any, *, trainable: bool, offload_parameters: bool = False) -> dict:
     """DeepSpeed's configuration from the command's flags.
 
     Batch sizes mean nothing to DeepSpeed here: accumulation boundaries are set by the learner, and the loss carries
@@ -61,15 +61,17 @@ def deepspeed_config(args: Any, *, trainable: bool) -> dict:
     stage = args.zero_stage
     world_size = dist.get_world_size()
     offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
-    zero: dict[str, Any] = {"stage": stage if trainable or stage == 3 else 0}
+    zero: dict[str, Any] = {"stage": stage}
     if stage == 3:
         zero["zero_hpz_partition_size"] = args.zpg
         if not trainable:
             # Small parameters that stay gathered would not notice when a moving average changes their shard.
             zero["stage3_param_persistence_threshold"] = 0
+            if offload_parameters and torch.cuda.is_available():
+                zero["offload_param"] = offload
     if trainable:
         zero["overlap_comm"] = bool(args.overlap_comm)
-        if args.adam_offload:
+        if args.adam_offload and torch.cuda.is_available():  # without a GPU everything is in CPU memory already
             zero["offload_optimizer"] = offload
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
@@ -107,12 +109,9 @@ def build_optimizer(model: nn.Module, args: Any, learning_rate: float) -> torch.
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=torch.cuda.is_available())
 
 
-def initialize(model: nn.Module, args: Any, optimizer: torch.optim.Optimizer | None) -> Any:
+def initialize(model: nn.Module, config: dict, optimizer: torch.optim.Optimizer | None) -> Any:
     """A DeepSpeed engine around `model`; without an optimizer it only shards and gathers (inference)."""
     import deepspeed
 
-    config = deepspeed_config(args, trainable=optimizer is not None)
-    if optimizer is not None and config["zero_optimization"].get("offload_optimizer") and not torch.cuda.is_available():
-        del config["zero_optimization"]["offload_optimizer"]  # everything is on the CPU already
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     return engine

@@ -1,26 +1,28 @@
-"""A frozen model beside the policy, on the same ranks: reference for a KL term, or posterior of InTRO."""
+"""Frozen models that score rows without gradient: reference of a KL term, posterior, teacher, reward model."""
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openrlhf.models.actor import Actor
-from openrlhf.models.loader import load_actor
+from openrlhf.models.loader import load_actor, load_scalar
 from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scorer import Scores, ScoreSpec
 from openrlhf.trainer.deepspeed_setup import deepspeed_config, initialize, local_device
 
 
 class FrozenActor:
-    """Scores rows without gradient; sharded over the ranks if the policy is (ZeRO-3), replicated otherwise."""
+    """A language model, sharded over the ranks if the policy is (ZeRO-3), replicated otherwise.
 
-    def __init__(self, path: str, args: Any, pad_token_id: int = 0) -> None:
-        sharded = args.zero_stage == 3
-        config = deepspeed_config(args, trainable=False) if sharded else None
+    offload: keep its weights in CPU memory between uses (no difference without a GPU).
+    """
+
+    def __init__(self, path: str, args: Any, pad_token_id: int = 0, *, offload: bool = False) -> None:
+        config = _frozen_config(args, offload)
         self.actor: Actor = load_actor(path, args, trainable=False, zero3_config=config, pad_token_id=pad_token_id)
-        self._engine = initialize(self.actor, args, None) if sharded else self.actor.to(local_device())
-        self._engine.eval()
+        self._engine = _evaluating(self.actor, args, config)
 
     @torch.no_grad()
     def hidden(self, rows: RaggedRows) -> Tensor:
@@ -28,7 +30,38 @@ class FrozenActor:
         return self._engine(rows)
 
     @torch.no_grad()
-    def logprobs(self, rows: RaggedRows, chunk_size: int) -> Tensor:
-        """float32 [T], log-probabilities of the scored tokens at temperature 1."""
-        spec = ScoreSpec(targets=rows.targets, chunk_size=chunk_size)
+    def logprobs(self, rows: RaggedRows, chunk_size: int, temperature: float = 1.0) -> Tensor:
+        """float32 [T], log-probabilities of the scored tokens."""
+        spec = ScoreSpec(targets=rows.targets, chunk_size=chunk_size, temperature=temperature)
         return Scores(*self._engine(rows, spec)).target_logprobs
+
+
+class FrozenScalar:
+    """A reward model; otherwise as `FrozenActor`."""
+
+    def __init__(
+        self, path: str, args: Any, pad_token_id: int = 0, *, head_prefix: str = "score", offload: bool = False
+    ) -> None:
+        config = _frozen_config(args, offload)
+        self.model: ScalarModel = load_scalar(
+            path, args, trainable=False, head_prefix=head_prefix, zero3_config=config, pad_token_id=pad_token_id
+        )
+        self._engine = _evaluating(self.model, args, config)
+
+    @torch.no_grad()
+    def values(self, rows: RaggedRows) -> Tensor:
+        """float32 [T], one number per scored token."""
+        return self._engine(rows)
+
+
+def _frozen_config(args: Any, offload: bool) -> dict | None:
+    """A ZeRO-3 configuration where the weights are to be sharded or kept in CPU memory."""
+    if args.zero_stage != 3 and not (offload and torch.cuda.is_available()):
+        return None
+    return deepspeed_config(args, trainable=False, offload_parameters=offload)
+
+
+def _evaluating(model: nn.Module, args: Any, config: dict | None) -> Any:
+    engine = initialize(model, config, None) if config else model.to(local_device())
+    engine.eval()
+    return engine

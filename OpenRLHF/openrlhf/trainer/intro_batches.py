@@ -57,7 +57,7 @@ def examples(
                 hint=hint_ids(tokenizer, answer_template, rollout.prompt.label),
                 hint_at=len(prompt),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
-                behaviour_logprobs=rollout.logprobs if on_policy else (),
+                columns={"engine": rollout.logprobs} if on_policy else {},
             )
         )
     return made

@@ -1,85 +1,86 @@
-"""One rank's share of an optimiser step: forward, loss, backward and update, for any objective."""
+"""One rank's share of an optimiser step: forward, loss, backward and update, for any network and objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from openrlhf.models.actor import Actor
-from openrlhf.models.loader import load_actor
-from openrlhf.models.scorer import Scores
-from openrlhf.objectives.base import Objective
-from openrlhf.objectives.kl import approximate_kl
+from openrlhf.models.parameters import Network
+from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.scalar import ScalarModel
+from openrlhf.models.scorer import Scores, ScoringHead
+from openrlhf.objectives.base import MicroBatches, Objective
 from openrlhf.trainer.batching import Example, MicroBatch, collate
 from openrlhf.trainer.deepspeed_setup import build_optimizer, deepspeed_config, initialize, local_device
 from openrlhf.trainer.frozen import FrozenActor
-from openrlhf.trainer.posterior import EmaPosterior, InitialPosterior, OnlinePosterior, Posterior
 from openrlhf.utils.tally import Tally
 
 
-@dataclass(frozen=True)
-class KlTerm:
-    """A penalty coef · KL(policy ‖ reference), averaged over tokens as the loss itself is."""
+class Posterior(Protocol):
+    """`head` is the output layer that belongs to the hidden states; None means the policy's own."""
 
-    reference: FrozenActor
-    coef: float
-    estimator: str
+    head: ScoringHead | None
+
+    def hidden(self, rows: RaggedRows) -> Tensor:
+        """[T, width] without gradient: states that predict the scored tokens of `rows`."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after every optimiser step."""
+        ...
+
+    def save(self, folder: Path, rank: int) -> None: ...
+
+    def load(self, folder: Path, rank: int) -> None: ...
 
 
 class Learner:
-    """A DeepSpeed engine around the policy and the objective that trains it. Every rank of the group has one."""
+    """A DeepSpeed engine around a network and the objective that trains it. Every rank of the group has one.
 
-    def __init__(self, args: Any, objective: Objective, learning_rate: float, pad_token_id: int = 0) -> None:
+    posterior: for objectives that need one. reference: for those that read the column "reference" where the examples
+    do not bring it. Both are set by the caller.
+    """
+
+    def __init__(self, args: Any, network: Network, objective: Objective, learning_rate: float) -> None:
         """args: the command's flags; the process group must exist (`init_process_group`)."""
         self.args = args
+        self.network = network
         self.objective = objective
         self.device = local_device()
         self.world_size = dist.get_world_size()
-        torch.manual_seed(args.seed)  # the same new parameters (LoRA) on every rank
-        config = deepspeed_config(args, trainable=True) if args.zero_stage == 3 else None
-        self.actor: Actor = load_actor(
-            args.pretrain, args, trainable=True, zero3_config=config, pad_token_id=pad_token_id
+        self.engine = initialize(
+            network, deepspeed_config(args, trainable=True), build_optimizer(network, args, learning_rate)
         )
-        self.engine = initialize(self.actor, args, build_optimizer(self.actor, args, learning_rate))
         if args.torch_compile:
             self.engine.compile()
-        self._frozen: FrozenActor | None = None
-        self._pad_token_id = pad_token_id
-        self.posterior: Posterior | None = self._build_posterior() if objective.needs_posterior else None
-        self.kl_term = self._build_kl_term()
+        self.posterior: Posterior | None = None
+        self.reference: FrozenActor | None = None
 
-    def _frozen_actor(self) -> FrozenActor:
-        if self._frozen is None:
-            self._frozen = FrozenActor(self.args.pretrain, self.args, self._pad_token_id)
-        return self._frozen
+    def train_step(
+        self,
+        micro_batches: MicroBatches,
+        learning_rate: float,
+        auxiliary: Sequence[tuple[Objective, MicroBatches]] = (),
+    ) -> Tally:
+        """One optimiser step over this rank's micro-batches; every rank passes the same number of them.
 
-    def _build_posterior(self) -> Posterior:
-        kind = self.args.intro_posterior
-        if kind == "initial":
-            return InitialPosterior(self._frozen_actor())
-        if kind == "ema":
-            average = FrozenActor(self.args.pretrain, self.args, self._pad_token_id)
-            return EmaPosterior(average, self.actor, self.args.intro_posterior_ema)
-        return OnlinePosterior(self.engine)
-
-    def _build_kl_term(self) -> KlTerm | None:
-        if not getattr(self.args, "use_kl_loss", False) or self.args.init_kl_coef <= 0:
-            return None
-        return KlTerm(self._frozen_actor(), self.args.init_kl_coef, self.args.kl_estimator)
-
-    def train_step(self, micro_batches: Sequence[Sequence[Example]], learning_rate: float) -> Tally:
-        """One optimiser step over this rank's micro-batches; every rank passes the same number of them."""
+        auxiliary: further objectives, whose losses on micro-batches of their own are added.
+        """
         tally = Tally()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        for i, examples in enumerate(micro_batches):
-            self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
-            self._accumulate(examples, tally)
-            if i == len(micro_batches) - 1:
+        micro_batches = self.objective.before_step(self, micro_batches)
+        parts = [(self.objective, micro) for micro in micro_batches]
+        parts += [(objective, micro) for objective, own in auxiliary for micro in own]
+        for i, (objective, examples) in enumerate(parts):
+            last = i == len(parts) - 1
+            self.engine.set_gradient_accumulation_boundary(last)
+            self._accumulate(objective, examples, tally)
+            if last:
                 tally.maxima["grad_norm"] = self._update()
             else:
                 self.engine.step()  # only counts; the boundary is not reached
@@ -92,47 +93,61 @@ class Learner:
         norm = None
         if not self.engine.zero_optimization() and not self.args.bf16:
             # Here DeepSpeed clips the plain gradients in place and keeps no norm.
-            norm = get_total_norm([p.grad for p in self.actor.parameters() if p.grad is not None])
+            norm = get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         self.engine.step()
         return float(self.engine.get_global_grad_norm() if norm is None else norm)
 
-    def _accumulate(self, examples: Sequence[Example], tally: Tally) -> None:
-        batch = collate(
-            examples,
-            self.device,
-            num_candidates=self.objective.num_candidates,
-            with_posterior=self.objective.needs_posterior,
-        )
-        scores = self.scores(batch)
-        loss = self.objective.loss(scores, batch, tally) + self._kl_penalty(scores, batch, tally)
+    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally) -> None:
+        batch = self._collate(objective, examples)
+        loss = objective.loss(self._outputs(objective, batch), batch, tally)
         tally.add_total("loss", float(loss.detach()))
         tally.add_total("trained_tokens", batch.tokens)
         # DeepSpeed averages over ranks, while the loss is a share of a sum over the whole batch.
         self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
 
-    def _kl_penalty(self, scores: Scores, batch: MicroBatch, tally: Tally) -> Tensor | float:
-        if self.kl_term is None:
-            return 0.0
-        reference = self.kl_term.reference.logprobs(batch.rows, self.args.score_chunk_size)
-        kl = approximate_kl(scores.target_logprobs, reference, self.kl_term.estimator)
-        tally.add("kl", kl.detach()[batch.token_weights > 0])
-        return self.kl_term.coef * (kl * batch.token_weights).sum()
+    def _collate(self, objective: Objective, examples: Sequence[Example]) -> MicroBatch:
+        batch = collate(
+            examples,
+            self.device,
+            num_candidates=objective.num_candidates,
+            with_posterior=objective.needs_posterior,
+        )
+        if objective.needs_reference and "reference" not in batch.columns and self.reference is not None:
+            batch.columns["reference"] = self.reference.logprobs(batch.rows, self.args.score_chunk_size)
+        return batch
 
-    def scores(self, batch: MicroBatch) -> Scores:
-        """Scores with gradient; the posterior's pass, without gradient, comes first."""
+    def _outputs(self, objective: Objective, batch: MicroBatch) -> Scores | Tensor:
+        """With gradient; the posterior's pass, without gradient, comes first."""
+        if isinstance(self.network, ScalarModel):
+            return self.engine(batch.rows)
         posterior_hidden, posterior_head = None, None
-        if self.posterior is not None and batch.posterior_rows is not None:
+        if objective.needs_posterior and self.posterior is not None and batch.posterior_rows is not None:
             posterior_hidden = self.posterior.hidden(batch.posterior_rows)
             posterior_head = self.posterior.head
-        return Scores(*self.engine(batch.rows, self.objective.spec(batch), posterior_hidden, posterior_head))
+        return Scores(*self.engine(batch.rows, objective.spec(batch), posterior_hidden, posterior_head))
 
     @torch.no_grad()
-    def evaluate_nll(self, micro_batches: Sequence[Sequence[Example]]) -> Tally:
-        """Negative log-likelihood of the scored tokens ("nll"), without training."""
+    def evaluate(self, micro_batches: MicroBatches) -> Tally:
+        """What the objective tallies, and the "loss", without training."""
         tally = Tally()
         self.engine.eval()
-        for examples in micro_batches:
-            batch = collate(examples, self.device)
-            self.objective.loss(self.scores(batch), batch, tally)
+        for examples in self.objective.before_step(self, micro_batches):
+            batch = self._collate(self.objective, examples)
+            loss = self.objective.loss(self._outputs(self.objective, batch), batch, tally)
+            tally.add_total("loss", float(loss))
         self.engine.train()
         return tally
+
+    @torch.no_grad()
+    def outputs(self, micro_batches: MicroBatches) -> list[list[list[float]]]:
+        """For every example of every micro-batch, a number per scored token: log-probabilities of a policy (at the
+        objective's temperature), values of a scalar model."""
+        self.engine.eval()
+        found = []
+        for examples in micro_batches:
+            batch = collate(examples, self.device)
+            outputs = self._outputs(self.objective, batch)
+            flat = outputs if isinstance(outputs, Tensor) else outputs.target_logprobs
+            found.append([part.tolist() for part in flat.split([len(e.scored) for e in examples])])
+        self.engine.train()
+        return found

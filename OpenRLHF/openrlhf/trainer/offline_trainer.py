@@ -1,4 +1,4 @@
-"""The loop of training on fixed data (SFT): every process runs it on its own share of each batch."""
+"""The loop of training on fixed data: every process runs it on its own share of each batch, whatever the objective."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,24 +20,30 @@ from openrlhf.utils.tally import Tally
 
 @dataclass
 class OfflineState:
-    """step counts optimiser steps. loss_mean is a running mean (0.9 old, 0.1 new)."""
+    """step counts optimiser steps. running: means (0.9 old, 0.1 new) of the loss and the objective's running_means."""
 
     step: int = 0
-    loss_mean: float = 0.0
+    running: dict[str, float] = field(default_factory=dict)
     sampler: dict[str, int] = field(default_factory=dict)
 
 
 class OfflineTrainer:
-    """Batches of `train_batch_size` samples over all ranks; the loss is a mean over the batch's scored tokens.
+    """Batches of `train_batch_size` samples over all ranks.
 
-    samples, held_out: examples whose weights are set anew for every batch.
+    samples, held_out: the rows of each sample (one, or two of a pair); weights are set anew for every batch.
     """
 
     def __init__(
-        self, args: Any, learner: Learner, tokenizer: Any, samples: Sequence[Example], held_out: Sequence[Example]
+        self,
+        args: Any,
+        learner: Learner,
+        tokenizer: Any,
+        samples: Sequence[Sequence[Example]],
+        held_out: Sequence[Sequence[Example]],
     ) -> None:
         self.args = args
         self.learner = learner
+        self.objective = learner.objective
         self.tokenizer = tokenizer
         self.samples = samples
         self.held_out = held_out
@@ -57,21 +63,19 @@ class OfflineTrainer:
         for indices in self.sampler:
             rate = self._rate()
             with progress.phase("train"):
-                loss, metrics = self._update([self.samples[i] for i in indices], rate)
+                metrics = self._update([self.samples[i] for i in indices], rate)
             self.state.step += 1
             step = self.state.step
-            self.state.loss_mean = loss if step == 1 else 0.9 * self.state.loss_mean + 0.1 * loss
-            metrics.update({"train/gpt_loss": loss, "train/lr": rate, "train/loss_mean": self.state.loss_mean})
             if self.held_out and (_due(step, self.args.eval_steps) or step == self.total_steps):
                 with progress.phase("evaluate"):
-                    metrics["eval/gpt_loss"] = self._evaluate()
-            progress.step(f"loss {loss:.4g}, lr {rate:.3g}", every=self.args.logging_steps)
+                    metrics.update({f"eval/{name}": value for name, value in self._evaluate().items()})
+            progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.args.logging_steps)
             if log is not None and _due(step, self.args.logging_steps):
                 log.metrics(step, metrics)
             if _due(step, self.args.save_steps):
                 self._save()
         progress.close()
-        save_pretrained(self.learner.actor, self.tokenizer, Path(self.args.save_path), source=self.args.pretrain)
+        self.save_model(Path(self.args.save_path))
         if log is not None:
             log.close()
 
@@ -85,20 +89,26 @@ class OfflineTrainer:
             name=self.args.lr_scheduler,
         )
 
-    def _update(self, batch: Sequence[Example], rate: float) -> tuple[float, dict[str, float]]:
+    def _update(self, batch: Sequence[Sequence[Example]], rate: float) -> dict[str, float]:
         tally = self._over_ranks(self.learner.train_step(self._share(batch), rate))
-        tokens = sum(len(example.ids) for example in batch)
-        metrics = {"train/grad_norm": tally.maxima["grad_norm"], "train/batch_tokens": float(tokens)}
-        return tally.totals["loss"], metrics
+        figures = tally.metrics()
+        for name in ("loss", *self.objective.running_means):
+            old = self.state.running.get(name, figures[name])
+            self.state.running[name] = 0.9 * old + 0.1 * figures[name]
+        figures["lr"] = rate
+        figures["grad_norm"] = figures.pop("grad_norm_max")
+        figures["batch_tokens"] = figures.pop("trained_tokens")
+        figures.update({f"{name}_mean": value for name, value in self.state.running.items()})
+        return {f"train/{name}": value for name, value in figures.items()}
 
-    def _evaluate(self) -> float:
-        return self._over_ranks(self.learner.evaluate_nll(self._share(self.held_out))).metrics()["nll"]
+    def _evaluate(self) -> dict[str, float]:
+        return self._over_ranks(self.learner.evaluate(self._share(self.held_out))).metrics()
 
-    def _share(self, batch: Sequence[Example]) -> list[list[Example]]:
-        """This rank's micro-batches, weighted so that the loss is the mean over all scored tokens of the batch."""
-        weight = 1.0 / sum(len(example.scored) for example in batch)
-        weighted = [Example(ids=e.ids, scored=e.scored, weight=weight) for e in batch]
-        return split_over_ranks(weighted, self.world_size, self.args.micro_train_batch_size)[self.rank]
+    def _share(self, batch: Sequence[Sequence[Example]]) -> list[list[Example]]:
+        """This rank's micro-batches, weighted over the whole batch."""
+        weighted = self.objective.weighted([example for sample in batch for example in sample])
+        size, rows = self.args.micro_train_batch_size, self.objective.rows_per_sample
+        return split_over_ranks(weighted, self.world_size, size, rows)[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
         """The sum over all ranks, on every rank."""
@@ -124,9 +134,12 @@ class OfflineTrainer:
             save_learner(self.learner, self.args.ckpt_path, self.state.step, asdict(self.state), self.args.max_ckpt_num)
         if self.args.save_hf_ckpt:
             copy = Path(self.args.ckpt_path) / f"{tag_of(self.state.step)}_hf"
-            save_pretrained(self.learner.actor, self.tokenizer, copy, source=self.args.pretrain)
+            self.save_model(copy)
             if self.rank == 0:
                 rotate_hf_copies(copy.parent, self.args.max_ckpt_num)
+
+    def save_model(self, folder: Path) -> None:
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=self.args.pretrain)
 
 
 def _due(step: int, every: int) -> bool:

@@ -11,11 +11,13 @@ import torch
 from openrlhf.models.loader import load_tokenizer
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
-from openrlhf.objectives.intro import IntroConfig, IntroObjective
+from openrlhf.objectives.rl import rl_objective
 from openrlhf.trainer.batching import Example
 from openrlhf.trainer.checkpoint import rotate_hf_copies
 from openrlhf.trainer.deepspeed_setup import init_process_group
 from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.networks import trainable_actor
+from openrlhf.trainer.posterior import supply_frozen_models
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 from openrlhf.utils.network import free_port
 from openrlhf.utils.tally import Tally
@@ -54,19 +56,9 @@ class PolicyWorker:
             enable_full_determinism(self.args.seed)
         init_process_group()
         self.tokenizer = load_tokenizer(self.args.pretrain, use_fast=not self.args.disable_fast_tokenizer)
-        config = IntroConfig(
-            estimator=self.args.intro_estimator,
-            num_candidates=self.args.intro_num_candidates,
-            top_k=self.args.intro_top_k,
-            clip_max=self.args.intro_clip_max,
-            temperature=self.args.intro_temperature,
-        )
-        self.learner = Learner(
-            self.args,
-            IntroObjective(config, self.args.score_chunk_size),
-            self.args.actor_learning_rate,
-            self.tokenizer.pad_token_id,
-        )
+        actor = trainable_actor(self.args.pretrain, self.args, self.tokenizer.pad_token_id)
+        self.learner = Learner(self.args, actor, rl_objective(self.args), self.args.actor_learning_rate)
+        supply_frozen_models(self.learner, self.args, self.tokenizer.pad_token_id)
 
     def train_step(self, micro_batches: Sequence[Sequence[Example]], learning_rate: float) -> Tally:
         return self.learner.train_step(micro_batches, learning_rate)
@@ -79,7 +71,7 @@ class PolicyWorker:
             rank=self.rank,
             backend=backend,
             engines=engines,
-            source=FullParameters(self.learner.actor),
+            source=FullParameters(self.learner.network),
             timeout_s=timeout,
         )
         self.sender.connect()
@@ -97,6 +89,6 @@ class PolicyWorker:
 
     def save_model(self, folder: str, hf_copies_kept: int = 0) -> None:
         """Collective: a plain Hugging Face folder. `hf_copies_kept` > 0 removes older `_hf` copies beside it."""
-        save_pretrained(self.learner.actor, self.tokenizer, Path(folder), source=self.args.pretrain)
+        save_pretrained(self.learner.network, self.tokenizer, Path(folder), source=self.args.pretrain)
         if self.rank == 0 and hf_copies_kept > 0:
             rotate_hf_copies(Path(folder).parent, hf_copies_kept)

@@ -1,7 +1,7 @@
 """Who computes the answer-conditioned distribution p: the current weights, a moving average, or the starting model."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,24 +10,7 @@ from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoringHead
 from openrlhf.trainer.frozen import FrozenActor
-
-
-class Posterior(Protocol):
-    """`head` is the output layer that belongs to the hidden states; None means the policy's own."""
-
-    head: ScoringHead | None
-
-    def hidden(self, rows: RaggedRows) -> Tensor:
-        """[T, width] without gradient: states that predict the scored tokens of `rows`."""
-        ...
-
-    def after_step(self) -> None:
-        """Called after every optimiser step."""
-        ...
-
-    def save(self, folder: Path, rank: int) -> None: ...
-
-    def load(self, folder: Path, rank: int) -> None: ...
+from openrlhf.trainer.learner import Learner
 
 
 class OnlinePosterior:
@@ -99,6 +82,25 @@ class EmaPosterior(InitialPosterior):
             for i, ((_, target), average) in enumerate(zip(self._pairs, self._average, strict=True)):
                 average.copy_(tensors[str(i)])
                 target.copy_(average)
+
+
+def supply_frozen_models(learner: Learner, args: Any, pad_token_id: int) -> None:
+    """Gives the learner the posterior that --intro_posterior names and, where its objective wants one, the reference.
+
+    The starting model is loaded once, also where it is both.
+    """
+    kind = args.intro_posterior if learner.objective.needs_posterior else None
+    if kind == "initial" or learner.objective.needs_reference:
+        learner.reference = FrozenActor(args.pretrain, args, pad_token_id, offload=args.ref_reward_offload)
+    if kind == "initial":
+        assert learner.reference is not None
+        learner.posterior = InitialPosterior(learner.reference)
+    elif kind == "ema":
+        assert isinstance(learner.network, Actor)
+        average = FrozenActor(args.pretrain, args, pad_token_id)
+        learner.posterior = EmaPosterior(average, learner.network, args.intro_posterior_ema)
+    elif kind == "online":
+        learner.posterior = OnlinePosterior(learner.engine)
 
 
 def _local(parameter: torch.nn.Parameter) -> Tensor:

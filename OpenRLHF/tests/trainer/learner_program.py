@@ -35,7 +35,14 @@ FLAGS = {
     "load_in_4bit": False,
     "use_liger_kernel": False,
     "attn_implementation": "sdpa",
+    "advantage_estimator": "intro",
+    "intro_estimator": "sampled",
+    "intro_num_candidates": 5,
+    "intro_top_k": 20,
+    "intro_clip_max": 200.0,
+    "intro_temperature": 1.0,
     "intro_posterior": "online",
+    "ref_reward_offload": False,
     "intro_posterior_ema": 0.5,
     "use_kl_loss": False,
     "init_kl_coef": 0.1,
@@ -71,17 +78,19 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     """One learner from the start: its losses, and the last step's gradient and norm."""
     from deepspeed.utils import safe_get_full_grad
 
-    from openrlhf.objectives.intro import IntroConfig, IntroObjective
+    from openrlhf.objectives.rl import rl_objective
     from openrlhf.trainer.batching import split_over_ranks
     from openrlhf.trainer.checkpoint import latest_state
     from openrlhf.trainer.learner import Learner
+    from openrlhf.trainer.networks import trainable_actor
+    from openrlhf.trainer.posterior import supply_frozen_models
     from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 
     class Recorder(Learner):
         """Keeps the full gradient that the optimiser sees, and its norm."""
 
         def _update(self) -> float:
-            named = [(n, p) for n, p in self.actor.model.named_parameters() if p.requires_grad]
+            named = [(n, p) for n, p in self.network.model.named_parameters() if p.requires_grad]
             self.gradients = {name: safe_get_full_grad(p).float().cpu().clone() for name, p in named}
             self.norm = super()._update()
             return self.norm
@@ -90,7 +99,8 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
     args = Namespace(**{**FLAGS, **options})
-    learner = Recorder(args, IntroObjective(IntroConfig(), args.score_chunk_size), 1e-2)
+    learner = Recorder(args, trainable_actor(args.pretrain, args), rl_objective(args), 1e-2)
+    supply_frozen_models(learner, args, 0)
     first = 0
     if resume:
         saved = latest_state(Path(checkpoint))
