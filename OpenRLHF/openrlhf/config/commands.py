@@ -23,10 +23,13 @@ TRAINING = EVERY_MODEL + _names("""
     logging_steps eval_steps use_wandb wandb_org wandb_group wandb_project wandb_run_name
 """)
 SUPERVISED = TRAINING + _names("dataset dataset_probs train_split eval_split max_len learning_rate")
-RINGS = _names("ring_attn_size ring_head_stride packing_samples")
+RINGS = _names("ring_attn_size ring_head_stride")
 PAIRS = _names("prompt_key chosen_key rejected_key input_template apply_chat_template")
 EXTRA_CHECKPOINTS = _names("save_hf_ckpt disable_ds_ckpt")
 OWN_TRAINING = _names("plan_only gpu_memory_gib attn_implementation score_chunk_size metrics_path lr_min_ratio")
+# Every command that trains on fixed data runs the same loop, so it takes the flags of that loop, also where 0.6.2 has
+# some of them in some commands only.
+OFFLINE = SUPERVISED + EXTRA_CHECKPOINTS + OWN_TRAINING + _names("packing_samples lr_scheduler use_tensorboard")
 
 REINFORCEMENT = (
     TRAINING
@@ -42,7 +45,7 @@ REINFORCEMENT = (
     remote_rm_url reward_clip_range normalize_reward
     advantage_estimator actor_learning_rate critic_learning_rate gamma lambd eps_clip value_clip ptx_coef
     init_kl_coef kl_target kl_estimator use_kl_loss freezing_actor_steps enable_ema save_value_network
-    actor_num_nodes actor_num_gpus_per_node critic_num_nodes critic_num_gpus_per_node
+    packing_samples actor_num_nodes actor_num_gpus_per_node critic_num_nodes critic_num_gpus_per_node
     ref_num_nodes ref_num_gpus_per_node reward_num_nodes reward_num_gpus_per_node
     colocate_actor_ref colocate_critic_reward colocate_all_models ref_reward_offload
     deepspeed_enable_sleep actor_init_on_gpu perf
@@ -76,28 +79,28 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "serve_rm": EVERY_MODEL + _names("""
         reward_pretrain value_head_prefix load_in_4bit max_len normalize_reward host port batch_size
     """),
-    "train_dpo": SUPERVISED + PAIRS + RINGS + EXTRA_CHECKPOINTS + _names("""
-        ref_pretrain ref_offload beta ipo label_smoothing nll_loss_coef use_liger_kernel use_tensorboard
+    "train_dpo": OFFLINE + PAIRS + RINGS + _names("""
+        ref_pretrain ref_offload beta ipo label_smoothing nll_loss_coef use_liger_kernel
     """),
-    "train_kd": SUPERVISED + _names("""
+    "train_kd": OFFLINE + _names("""
         teacher_model teacher_offload kd_coef input_key output_key input_template apply_chat_template
-        pretrain_mode lr_scheduler use_liger_kernel use_tensorboard
+        pretrain_mode use_liger_kernel
     """),
-    "train_kto": SUPERVISED + _names("""
+    "train_kto": OFFLINE + _names("""
         ref_offload beta desirable_loss_weight undesirable_loss_weight input_key output_key label_key
-        input_template apply_chat_template use_liger_kernel use_tensorboard
+        input_template apply_chat_template use_liger_kernel
     """),
     "train_ppo_ray": REINFORCEMENT + OWN_REINFORCEMENT,
     "train_ppo_ray_intro": REINFORCEMENT + OWN_REINFORCEMENT + INTRO,
-    "train_prm": SUPERVISED + _names("""
-        input_key label_key placeholder_token reward_tokens packing_samples lr_scheduler use_liger_kernel
+    "train_prm": OFFLINE + _names("""
+        input_key label_key placeholder_token reward_tokens use_liger_kernel
     """),
-    "train_rm": SUPERVISED + PAIRS + RINGS + _names("""
-        tokenizer_chat_template value_head_prefix loss margin_loss compute_fp32_loss use_tensorboard
+    "train_rm": OFFLINE + PAIRS + RINGS + _names("""
+        tokenizer_chat_template value_head_prefix loss margin_loss compute_fp32_loss
     """),
-    "train_sft": SUPERVISED + RINGS + EXTRA_CHECKPOINTS + OWN_TRAINING + _names("""
+    "train_sft": OFFLINE + RINGS + _names("""
         input_key output_key input_template apply_chat_template tokenizer_chat_template multiturn
-        pretrain_mode lr_scheduler use_liger_kernel use_tensorboard
+        pretrain_mode use_liger_kernel
     """),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Rules between flags: what a command line turns into, and what is refused before anything expensive starts.
 
-`rl_rules` and `sft_rules` leave the parsed namespace alone and return an adjusted copy with notes for the
+`rl_rules`, `sft_rules` and so on leave the parsed namespace alone and return an adjusted copy with notes for the
 user. The rules are those of OpenRLHF 0.6.2, but packing needs neither vLLM nor flash-attn here.
 """
 
@@ -50,14 +50,24 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     return args, notes
 
 
-def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
-    """Adjusts the flags of train_sft; returns them with notes worth printing. UserError: as `rl_rules`."""
+def offline_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """Rules that all commands that train on fixed data share; the commands' own come on top.
+
+    Returns an adjusted copy with notes worth printing. UserError: as `rl_rules`.
+    """
     args, notes = copy(args), []
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "dataset", "the training data: a file, folder or hub name")
     check_ranges(args)
     notes += _settle_model(args)
-    notes += _settle_template(args)
+    if hasattr(args, "input_template"):
+        notes += _settle_template(args)
+    return args, notes
+
+
+def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_sft."""
+    args, notes = offline_rules(args)
     if args.multiturn and not args.apply_chat_template:
         raise UserError("--multiturn needs --apply_chat_template: turns are found by the chat template; add it")
     if args.multiturn and args.pretrain_mode:
@@ -89,7 +99,7 @@ def _require(args: Namespace, name: str, what: str) -> None:
 def _settle_model(args: Namespace) -> list[str]:
     """Decides `attn_implementation`; refuses what is not installed or not built."""
     notes = []
-    if args.ring_attn_size > 1:
+    if getattr(args, "ring_attn_size", 1) > 1:
         raise UserError(
             f"--ring_attn_size {args.ring_attn_size}: ring attention is not implemented yet; leave it at 1"
             " and shorten the sequences or use --gradient_checkpointing instead"
