@@ -41,8 +41,9 @@ def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: 
     config.use_cache = True
     config.dtype = next(iter(state.values())).dtype
     config.architectures = [_regressor_class(config) if scalar else type(model).__name__]
-    if scalar:
+    if isinstance(network, ScalarModel):
         config.num_labels = 1
+        config.value_head_prefix = network.head_prefix
     kept, model.config = model.config, config
     model.save_pretrained(target, state_dict=state)
     model.config = kept
