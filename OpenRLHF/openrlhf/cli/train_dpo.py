@@ -23,8 +23,11 @@ def build_samples(
     records: "list[Record]", tokenizer: Any, args: Namespace
 ) -> "tuple[list[tuple[Example, ...]], list[str]]":
     from openrlhf.datasets.preference import PreferenceFormat, build_pairs
+    from openrlhf.models.loader import check_same_vocabulary
     from openrlhf.trainer.batching import Example
 
+    if args.ref_pretrain != args.pretrain:
+        check_same_vocabulary(tokenizer, args.ref_pretrain, "--ref_pretrain")
     made = build_pairs(records, tokenizer, PreferenceFormat.of(args), max_len=args.max_len, for_reward=False)
     samples: list[tuple[Example, ...]] = [
         tuple(Example(ids=row.token_ids, scored=row.scored, weight=1.0) for row in (pair.chosen, pair.rejected))
@@ -34,14 +37,11 @@ def build_samples(
 
 
 def build_learner(args: Namespace, tokenizer: Any) -> "Learner":
-    from openrlhf.models.loader import check_same_vocabulary
     from openrlhf.objectives.dpo import DpoObjective
     from openrlhf.trainer.frozen import FrozenActor
     from openrlhf.trainer.learner import Learner
     from openrlhf.trainer.networks import trainable_actor
 
-    if args.ref_pretrain != args.pretrain:
-        check_same_vocabulary(tokenizer, args.ref_pretrain, "--ref_pretrain")
     objective = DpoObjective(args.beta, args.label_smoothing, args.ipo, args.nll_loss_coef, args.score_chunk_size)
     actor = trainable_actor(args.pretrain, args, tokenizer.pad_token_id)
     learner = Learner(args, actor, objective, args.learning_rate)
