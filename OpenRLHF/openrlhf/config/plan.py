@@ -159,6 +159,7 @@ def offline_plan(args: Any, samples: int, held_out: int) -> str:
     """The plan of a run on fixed data, as text."""
     steps = math.ceil(samples / args.train_batch_size) * args.max_epochs
     warmup = warmup_steps(steps, args.lr_warmup_ratio)
+    split = getattr(args, "ring_attn_size", 1)
     return "\n".join(
         [
             "Plan",
@@ -166,6 +167,7 @@ def offline_plan(args: Any, samples: int, held_out: int) -> str:
             f"  updates     {args.train_batch_size} samples each, {args.micro_train_batch_size} a micro-batch: "
             f"{steps} steps",
             f"  rate        up to {args.learning_rate:g} in {warmup} warm-up steps, then {args.lr_scheduler}",
-            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}",
+            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}"
+            + (f", each row split over {split} ranks" if split > 1 else ""),
         ]
     )

@@ -28,6 +28,12 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "prompt_data", "the training prompts: a file, folder or hub name")
     check_ranges(args)
+    if args.ring_attn_size > 1:
+        raise UserError(
+            f"--ring_attn_size {args.ring_attn_size}: rows are split over GPUs by train_sft, train_dpo and train_rm, in"
+            " reinforcement learning not yet; remove it and lower memory with --gradient_checkpointing, --zero_stage 3"
+            " or --micro_train_batch_size 1"
+        )
     notes += _settle_model(args)
     notes += _settle_template(args)
     _settle_rewards(args)
@@ -59,6 +65,7 @@ def offline_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "dataset", "the training data: a file, folder or hub name")
     check_ranges(args)
+    notes += _settle_sequence_parallelism(args)
     notes += _settle_model(args)
     if hasattr(args, "input_template"):
         notes += _settle_template(args)
@@ -99,11 +106,6 @@ def _require(args: Namespace, name: str, what: str) -> None:
 def _settle_model(args: Namespace) -> list[str]:
     """Decides `attn_implementation`; refuses what is not installed or not built."""
     notes = []
-    if getattr(args, "ring_attn_size", 1) > 1:
-        raise UserError(
-            f"--ring_attn_size {args.ring_attn_size}: ring attention is not implemented yet; leave it at 1"
-            " and shorten the sequences or use --gradient_checkpointing instead"
-        )
     if args.use_ms:
         raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
     if args.load_in_4bit and find_spec("bitsandbytes") is None:
@@ -121,6 +123,26 @@ def _settle_model(args: Namespace) -> list[str]:
     if args.attn_implementation == "flash_attention_2" and not args.bf16:
         raise UserError("FlashAttention does not compute in float32: add --bf16 or remove --flash_attn")
     return notes
+
+
+def _settle_sequence_parallelism(args: Namespace) -> list[str]:
+    """--ring_attn_size: sdpa on packed rows only; what the model and the ranks allow is checked when they are known."""
+    size = getattr(args, "ring_attn_size", 1)
+    if size == 1:
+        return []
+    if not args.packing_samples:
+        raise UserError(f"--ring_attn_size {size} splits packed rows: add --packing_samples")
+    if args.torch_compile:
+        raise UserError(f"--ring_attn_size {size} and --torch_compile were never shown to work together: remove one")
+    if args.attn_implementation not in (None, "sdpa"):
+        raise UserError(
+            f"--ring_attn_size {size} works with sdpa attention, not with --attn_implementation"
+            f" {args.attn_implementation}: remove that flag"
+        )
+    args.attn_implementation = "sdpa"
+    if not args.flash_attn:
+        return []
+    return ["--flash_attn: split rows use PyTorch's sdpa, which has FlashAttention kernels of its own."]
 
 
 def _settle_template(args: Namespace) -> list[str]:

@@ -48,6 +48,7 @@ class OfflineTrainer:
         self.samples = samples
         self.held_out = held_out
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self.ranks_per_share = getattr(args, "ring_attn_size", 1)
         self.sampler = EpochSampler(len(samples), args.train_batch_size, seed=args.seed, epochs=args.max_epochs)
         self.total_steps = len(self.sampler)
         self.warmup = warmup_steps(self.total_steps, args.lr_warmup_ratio)
@@ -108,14 +109,14 @@ class OfflineTrainer:
         """This rank's micro-batches, weighted over the whole batch."""
         weighted = self.objective.weighted([example for sample in batch for example in sample])
         size, rows = self.args.micro_train_batch_size, self.objective.rows_per_sample
-        return split_over_ranks(weighted, self.world_size, size, rows)[self.rank]
+        return split_over_ranks(weighted, self.world_size, size, rows, self.ranks_per_share)[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
-        """The sum over all ranks, on every rank."""
+        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same."""
         parts: list[Tally] = [Tally()] * self.world_size
         dist.all_gather_object(parts, tally)
         total = Tally()
-        for part in parts:
+        for part in parts[:: self.ranks_per_share]:
             total.merge(part)
         return total
 

@@ -1,7 +1,8 @@
-"""Run by the tests as a process of its own, one per rank: optimiser steps of InTRO, results to a file.
+"""Run by the tests as a process of its own, one per rank: optimiser steps of one task, results to a file.
 
 argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
-scenarios run in the same processes, since starting them takes longer than running them.
+scenarios run in the same processes, since starting them takes longer than running them. A scenario's task is InTRO
+unless it says otherwise.
 """
 
 import json
@@ -35,6 +36,7 @@ FLAGS = {
     "load_in_4bit": False,
     "use_liger_kernel": False,
     "attn_implementation": "sdpa",
+    "ring_attn_size": 1,
     "advantage_estimator": "intro",
     "intro_estimator": "sampled",
     "intro_num_candidates": 5,
@@ -74,15 +76,27 @@ def examples(count: int = 7) -> list:
     ]
 
 
+def network_and_objective(task: str, args: Namespace) -> tuple:
+    import tasks
+
+    from openrlhf.objectives.rl import rl_objective
+    from openrlhf.objectives.sft import SftObjective
+    from openrlhf.trainer.networks import trainable_actor, trainable_scalar
+
+    if task == "rewards":
+        network = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=False)
+        return network, tasks.RewardPairs()
+    objectives = {"intro": rl_objective, "sft": lambda _: SftObjective(7), "pairs": lambda _: tasks.PolicyPairs(7)}
+    return trainable_actor(args.pretrain, args), objectives[task](args)
+
+
 def run(settings: dict, rank: int, world_size: int) -> dict:
     """One learner from the start: its losses, and the last step's gradient and norm."""
     from deepspeed.utils import safe_get_full_grad
 
-    from openrlhf.objectives.rl import rl_objective
     from openrlhf.trainer.batching import split_over_ranks
     from openrlhf.trainer.checkpoint import latest_state
     from openrlhf.trainer.learner import Learner
-    from openrlhf.trainer.networks import trainable_actor
     from openrlhf.trainer.posterior import supply_frozen_models
     from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 
@@ -90,7 +104,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         """Keeps the full gradient that the optimiser sees, and its norm."""
 
         def _update(self) -> float:
-            named = [(n, p) for n, p in self.network.model.named_parameters() if p.requires_grad]
+            named = [(n, p) for n, p in self.network.pretrained.named_parameters() if p.requires_grad]
             self.gradients = {name: safe_get_full_grad(p).float().cpu().clone() for name, p in named}
             self.norm = super()._update()
             return self.norm
@@ -98,8 +112,9 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     options = dict(settings)
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
+    task = options.pop("task", "intro")
     args = Namespace(**{**FLAGS, **options})
-    learner = Recorder(args, trainable_actor(args.pretrain, args), rl_objective(args), 1e-2)
+    learner = Recorder(args, *network_and_objective(task, args), 1e-2)
     supply_frozen_models(learner, args, 0)
     first = 0
     if resume:
@@ -109,10 +124,14 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         first = saved[1]["step"]
     losses = []
     for step in range(first, steps):
-        tally = learner.train_step(split_over_ranks(examples(count), world_size, micro)[rank], 1e-2)
+        rows, objective = examples(count), learner.objective
+        if task != "intro":
+            rows = objective.weighted(rows)
+        shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, args.ring_attn_size)
+        tally = learner.train_step(shares[rank], 1e-2)
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)
-        losses.append(float(total))
+        losses.append(float(total) / args.ring_attn_size)  # ranks that share rows have the same loss
         if checkpoint and not resume and step == 0:
             save_learner(learner, checkpoint, 1, {"step": 1}, keep=2)
     return {"losses": losses, "gradients": learner.gradients, "norm": learner.norm}
