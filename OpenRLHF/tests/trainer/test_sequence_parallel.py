@@ -103,9 +103,7 @@ def assert_same(found: dict, expected: dict) -> None:
     assert found["losses"] == pytest.approx(expected["losses"], rel=1e-5)
     assert found["norm"] == pytest.approx(expected["norm"], rel=1e-4)
     assert found["gradients"].keys() == expected["gradients"].keys()
-    assert (
-        max(gradient.abs().max() for gradient in expected["gradients"].values()) > 1e-2
-    )  # there is something to compare
+    assert expected["norm"] > 0.05  # there is something to compare
     for name, gradient in found["gradients"].items():
         torch.testing.assert_close(gradient, expected["gradients"][name], rtol=1e-4, atol=2e-5, msg=name)
 
