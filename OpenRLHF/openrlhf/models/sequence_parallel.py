@@ -73,8 +73,8 @@ class SequenceParallel:
         world_size = dist.get_world_size()
         if world_size % size:
             raise UserError(
-                f"--ring_attn_size {size} splits rows over {size} ranks each, but there are {world_size}: start a "
-                f"multiple of {size}, e.g. torchrun --nproc_per_node {size} -m openrlhf.cli.train_sft"
+                f"--ring_attn_size {size} splits rows over as many ranks, but there are {world_size}: start a multiple "
+                f"of {size}, e.g. torchrun --nproc_per_node {size} -m openrlhf.cli.train_sft"
             )
         group, _ = dist.new_subgroups(size)
         return SequenceParallel(group)

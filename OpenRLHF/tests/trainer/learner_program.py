@@ -1,8 +1,7 @@
-"""Run by the tests as a process of its own, one per rank: optimiser steps of one task, results to a file.
+"""Run by the tests as a process of its own, one per rank: optimiser steps of any objective, results to a file.
 
 argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
-scenarios run in the same processes, since starting them takes longer than running them. A scenario's task is InTRO
-unless it says otherwise.
+scenarios run in the same processes, since starting them takes longer than running them.
 """
 
 import json
@@ -10,9 +9,13 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from openrlhf.trainer.learner import Learner
 
 FLAGS = {
     "bf16": False,
@@ -45,6 +48,9 @@ FLAGS = {
     "intro_temperature": 1.0,
     "intro_posterior": "online",
     "ref_reward_offload": False,
+    "eps_clip": 0.2,
+    "value_clip": 0.2,
+    "temperature": 1.0,
     "intro_posterior_ema": 0.5,
     "use_kl_loss": False,
     "init_kl_coef": 0.1,
@@ -71,23 +77,43 @@ def examples(count: int = 7) -> list:
             hint=(35, 36, 37),
             hint_at=len(x),
             seed=index,
+            columns=columns(len(z), generator),
         )
         for index, ((x, z), weight) in enumerate(zip(rows, weights, strict=True))
     ]
 
 
-def network_and_objective(task: str, args: Namespace) -> tuple:
+def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
+    """What policy gradients and critics read; old log-probabilities near those of a random model, log(1/258)."""
+    drawn = torch.randn((4, length), generator=generator)
+    return {
+        "advantage": drawn[0].tolist(),
+        "old_logprob": (drawn[1] * 0.3 - 5.5).tolist(),
+        "value": (drawn[2] * 0.1).tolist(),
+        "return": drawn[3].tolist(),
+    }
+
+
+def build_learner(kind: type, args: Namespace, task: str) -> "Learner":
+    """A policy with the objective that the flags name, or the critic; `task` names something else to train."""
     import tasks
 
     from openrlhf.objectives.rl import rl_objective
     from openrlhf.objectives.sft import SftObjective
+    from openrlhf.objectives.value import ValueObjective
     from openrlhf.trainer.networks import trainable_actor, trainable_scalar
+    from openrlhf.trainer.posterior import supply_frozen_models
 
     if task == "rewards":
         network = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=False)
-        return network, tasks.RewardPairs()
-    objectives = {"intro": rl_objective, "sft": lambda _: SftObjective(7), "pairs": lambda _: tasks.PolicyPairs(7)}
-    return trainable_actor(args.pretrain, args), objectives[task](args)
+        return kind(args, network, tasks.RewardPairs(), 1e-2)
+    if args.advantage_estimator == "critic":
+        critic = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=True)
+        return kind(args, critic, ValueObjective(args.value_clip), 1e-2)
+    objective = {"sft": SftObjective(7), "pairs": tasks.PolicyPairs(7)}.get(task) or rl_objective(args)
+    learner = kind(args, trainable_actor(args.pretrain, args), objective, 1e-2)
+    supply_frozen_models(learner, args, 0)
+    return learner
 
 
 def run(settings: dict, rank: int, world_size: int) -> dict:
@@ -97,7 +123,6 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     from openrlhf.trainer.batching import split_over_ranks
     from openrlhf.trainer.checkpoint import latest_state
     from openrlhf.trainer.learner import Learner
-    from openrlhf.trainer.posterior import supply_frozen_models
     from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 
     class Recorder(Learner):
@@ -112,10 +137,9 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     options = dict(settings)
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
-    task = options.pop("task", "intro")
+    task = options.pop("task", "")
     args = Namespace(**{**FLAGS, **options})
-    learner = Recorder(args, *network_and_objective(task, args), 1e-2)
-    supply_frozen_models(learner, args, 0)
+    learner = build_learner(Recorder, args, task)
     first = 0
     if resume:
         saved = latest_state(Path(checkpoint))
@@ -125,7 +149,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     losses = []
     for step in range(first, steps):
         rows, objective = examples(count), learner.objective
-        if task != "intro":
+        if task:
             rows = objective.weighted(rows)
         shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, args.ring_attn_size)
         tally = learner.train_step(shares[rank], 1e-2)

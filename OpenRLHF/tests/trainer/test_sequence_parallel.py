@@ -28,6 +28,8 @@ TASKS = {
     "intro": {"zero_stage": 0, "steps": 2},
     "intro, kl": {"zero_stage": 0, "intro_posterior": "initial", "use_kl_loss": True, "steps": 2},
     "pairs": {"task": "pairs", "zero_stage": 0, "count": 8, "steps": 2},
+    "policy gradient": {"advantage_estimator": "gae", "zero_stage": 0, "steps": 2},
+    "critic": {"advantage_estimator": "critic", "zero_stage": 0, "steps": 2},
     "rewards": {"task": "rewards", "zero_stage": 0, "count": 8, "steps": 2},
 }
 # How the runs on several ranks differ from that.
@@ -44,6 +46,8 @@ TOGETHER = {
     "intro": [{}, {"zero_stage": 3, "micro": 2, "gradient_checkpointing": True}],
     "intro, kl": [{"zero_stage": 3, "micro": 2}],
     "pairs": [{}, {"zero_stage": 3, "micro": 1}],
+    "policy gradient": [{"zero_stage": 3, "micro": 2}],
+    "critic": [{"zero_stage": 3, "micro": 2}],
     "rewards": [{}, {"zero_stage": 3, "micro": 1}],
 }
 GROUPS = ("sft 2", "sft, 1 row 0", "intro 0", "pairs 1", "rewards 1")
@@ -213,4 +217,4 @@ def test_ranks_that_do_not_divide_into_groups_are_refused_before_a_model_is_load
     flags = ["--pretrain", "model", "--dataset", "few.jsonl", "--input_key", "x", "--output_key", "y"]
     done = command(folder, 1, *flags, "--packing_samples", "--ring_attn_size", "2")
     assert done.returncode == 2
-    assert "splits rows over 2 ranks each, but there are 1: start a multiple of 2" in done.stderr
+    assert "splits rows over as many ranks, but there are 1: start a multiple of 2" in done.stderr
