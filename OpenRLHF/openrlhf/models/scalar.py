@@ -62,6 +62,10 @@ class ScalarModel(nn.Module):
         return getattr(self.pretrained, self._head_name)
 
     @property
+    def head_prefix(self) -> str:
+        return self._head_name
+
+    @property
     def config(self) -> Any:
         return self.backbone.config
 
