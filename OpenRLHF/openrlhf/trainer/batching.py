@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,6 +120,11 @@ def _column(example: Example, name: str) -> Sequence[float]:
     return values
 
 
+def ranks_per_share(args: Any) -> int:
+    """Neighbouring ranks that work on the same rows, and so have the same results: --ring_attn_size."""
+    return getattr(args, "ring_attn_size", 1)
+
+
 def split_over_ranks(
     examples: Sequence[Example],
     world_size: int,
@@ -130,7 +136,7 @@ def split_over_ranks(
 
     micro_batch_size counts samples, each of which is `rows_per_sample` consecutive examples that stay together. Ranks
     that would have fewer micro-batches get idle ones (rows of weight zero): under ZeRO-3 every rank must take part in
-    every gather. With several `ranks_per_share`, that many neighbouring ranks get the same micro-batches.
+    every gather. ranks_per_share: that many neighbouring ranks get the same micro-batches.
     """
     samples = [examples[i : i + rows_per_sample] for i in range(0, len(examples), rows_per_sample)]
     sizes = [sum(len(e.ids) + len(e.hint) for e in sample) for sample in samples]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openrlhf.trainer.batching import Example, deal, idle_example, split_over_ranks
+from openrlhf.trainer.batching import Example, deal, idle_example, ranks_per_share, split_over_ranks
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.tally import Tally
 
@@ -17,11 +17,6 @@ class RoleGroup(ABC):
 
     args: Any
     world_size: int
-
-    @property
-    def ranks_per_share(self) -> int:
-        """Neighbouring ranks that work on the same rows (--ring_attn_size), and so have the same results."""
-        return getattr(self.args, "ring_attn_size", 1)
 
     @abstractmethod
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
@@ -48,7 +43,7 @@ class RoleGroup(ABC):
 
         def finish() -> Tally:
             total = Tally()
-            for tally in pending()[:: self.ranks_per_share]:
+            for tally in pending()[:: ranks_per_share(self.args)]:
                 total.merge(tally)
             return total
 
@@ -56,11 +51,11 @@ class RoleGroup(ABC):
 
     def _shares(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
         size = self.args.micro_train_batch_size
-        return split_over_ranks(examples, self.world_size, size, ranks_per_share=self.ranks_per_share)
+        return split_over_ranks(examples, self.world_size, size, ranks_per_share=ranks_per_share(self.args))
 
     def begin_score(self, examples: Sequence[Example]) -> Callable[[], list[list[float]]]:
         """The role's number for every scored token, in the order of the examples."""
-        each = self.ranks_per_share
+        each = ranks_per_share(self.args)
         dealt = deal([len(e.ids) for e in examples], self.world_size // each, self.args.micro_rollout_batch_size)
         shares = [[[examples[i] for i in micro] or [idle_example()] for micro in own] for own in dealt]
         pending = self.begin("score", [(share,) for share in shares for _ in range(each)])

@@ -96,21 +96,22 @@ def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
 
 def build_learner(kind: type, args: Namespace, task: str) -> "Learner":
     """A policy with the objective that the flags name, or the critic; `task` names something else to train."""
-    import tasks
-
+    from openrlhf.objectives.dpo import DpoObjective
+    from openrlhf.objectives.reward import RewardObjective
     from openrlhf.objectives.rl import rl_objective
     from openrlhf.objectives.sft import SftObjective
     from openrlhf.objectives.value import ValueObjective
     from openrlhf.trainer.networks import trainable_actor, trainable_scalar
     from openrlhf.trainer.posterior import supply_frozen_models
 
-    if task == "rewards":
+    if task == "reward":
         network = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=False)
-        return kind(args, network, tasks.RewardPairs(), 1e-2)
+        return kind(args, network, RewardObjective(), 1e-2)
     if args.advantage_estimator == "critic":
         critic = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=True)
         return kind(args, critic, ValueObjective(args.value_clip), 1e-2)
-    objective = {"sft": SftObjective(7), "pairs": tasks.PolicyPairs(7)}.get(task) or rl_objective(args)
+    # a small β, so that the large steps here do not saturate the loss
+    objective = {"sft": SftObjective(7), "dpo": DpoObjective(0.01, nll_coef=0.1)}.get(task) or rl_objective(args)
     learner = kind(args, trainable_actor(args.pretrain, args), objective, 1e-2)
     supply_frozen_models(learner, args, 0)
     return learner

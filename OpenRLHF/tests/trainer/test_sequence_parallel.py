@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from openrlhf.config.errors import UserError
 from openrlhf.models.ragged import RaggedRows
-from openrlhf.models.sequence_parallel import SPLITTABLE, check_splittable, isolated_attention
+from openrlhf.models.sequence_parallel import SPLITTABLE, SequenceParallel, check_splittable, isolated_attention
 from openrlhf.trainer.batching import Example, split_over_ranks
 from openrlhf.utils.network import free_port
 from toy_models import save_toy, toy_config, toy_model
@@ -27,10 +27,10 @@ TASKS = {
     "sft, lora": {"task": "sft", "zero_stage": 2, "lora_rank": 4},
     "intro": {"zero_stage": 0, "steps": 2},
     "intro, kl": {"zero_stage": 0, "intro_posterior": "initial", "use_kl_loss": True, "steps": 2},
-    "pairs": {"task": "pairs", "zero_stage": 0, "count": 8, "steps": 2},
+    "dpo": {"task": "dpo", "zero_stage": 0, "count": 8, "steps": 2},
     "policy gradient": {"advantage_estimator": "gae", "zero_stage": 0, "steps": 2},
     "critic": {"advantage_estimator": "critic", "zero_stage": 0, "steps": 2},
-    "rewards": {"task": "rewards", "zero_stage": 0, "count": 8, "steps": 2},
+    "reward": {"task": "reward", "zero_stage": 0, "count": 8, "steps": 2},
 }
 # How the runs on several ranks differ from that.
 TOGETHER = {
@@ -45,12 +45,12 @@ TOGETHER = {
     "sft, lora": [{}],
     "intro": [{}, {"zero_stage": 3, "micro": 2, "gradient_checkpointing": True}],
     "intro, kl": [{"zero_stage": 3, "micro": 2}],
-    "pairs": [{}, {"zero_stage": 3, "micro": 1}],
+    "dpo": [{}, {"zero_stage": 3, "micro": 1}],
     "policy gradient": [{"zero_stage": 3, "micro": 2}],
     "critic": [{"zero_stage": 3, "micro": 2}],
-    "rewards": [{}, {"zero_stage": 3, "micro": 1}],
+    "reward": [{}, {"zero_stage": 3, "micro": 1}],
 }
-GROUPS = ("sft 2", "sft, 1 row 0", "intro 0", "pairs 1", "rewards 1")
+GROUPS = ("sft 2", "sft, 1 row 0", "intro 0", "dpo 1", "reward 1")
 WIDE = ("sft 3", "intro 1")
 FAMILIES = {
     "llama": {},
@@ -176,14 +176,6 @@ def test_models_that_cannot_be_split_are_refused() -> None:
         check_splittable(toy_config(**HEADS, rope_parameters=dynamic), 2)
 
 
-def command(folder: Path, ranks: int, *flags: str) -> subprocess.CompletedProcess:
-    """train_sft as a user types it, with the names of files in `folder`."""
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
-    argv = [sys.executable, *(launcher if ranks > 1 else []), "-m", "openrlhf.cli.train_sft", *flags]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def logged(folder: Path, ranks: int, name: str, *flags: str) -> list[dict]:
     """What a run logged, without times."""
     common = (
@@ -191,7 +183,10 @@ def logged(folder: Path, ranks: int, name: str, *flags: str) -> list[dict]:
         " --micro_train_batch_size 2 --learning_rate 1e-3 --packing_samples --zero_stage 3 --save_steps 2"
         f" --max_epochs 1 --logging_steps 1 --save_path {name} --ckpt_path {name}_ckpt"
     )
-    done = command(folder, ranks, *common.split(), *flags)
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
+    argv = [sys.executable, *(launcher if ranks > 1 else []), "-m", "openrlhf.cli.train_sft", *common.split(), *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     lines = (folder / name / "metrics.jsonl").read_text().splitlines()
     return [{name: value for name, value in json.loads(line).items() if name != "time"} for line in lines]
@@ -211,10 +206,7 @@ def test_the_command_logs_what_one_rank_logs_and_continues_exactly(folder: Path)
     torch.testing.assert_close(weights, load_file(folder / "one" / "model.safetensors"), rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.slow
-def test_ranks_that_do_not_divide_into_groups_are_refused_before_a_model_is_loaded(folder: Path) -> None:
-    (folder / "few.jsonl").write_text('{"x": "a", "y": "b"}\n')
-    flags = ["--pretrain", "model", "--dataset", "few.jsonl", "--input_key", "x", "--output_key", "y"]
-    done = command(folder, 1, *flags, "--packing_samples", "--ring_attn_size", "2")
-    assert done.returncode == 2
-    assert "splits rows over as many ranks, but there are 1: start a multiple of 2" in done.stderr
+def test_ranks_that_do_not_divide_into_groups_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 3)
+    with pytest.raises(UserError, match="over as many ranks, but there are 3: start a multiple of 2"):
+        SequenceParallel.join(2)
