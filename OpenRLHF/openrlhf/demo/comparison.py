@@ -66,8 +66,6 @@ METHODS = (
     Method("InTRO exact", _of("intro", "--intro_estimator", "exact")),
     Method("InTRO n=5, EMA posterior", _of("intro", "--intro_posterior", "ema", "--intro_posterior_ema", "0.95")),
     Method("InTRO n=5, frozen posterior", _of("intro", "--intro_posterior", "initial")),
-    Method("InTRO exact, EMA posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior", "ema",
-                                             "--intro_posterior_ema", "0.95")),
     Method("InTRO exact, frozen posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior",
                                                 "initial")),
     Method("InTRO n=5, no hint", _of("intro"), hint="none"),
@@ -136,7 +134,8 @@ class GoldSolutions(RolloutMaker):
         for prompt in prompts:
             text = " " + self._solutions[prompt.text]
             ids = self._tokenizer(text + " " + self._tokenizer.eos_token, add_special_tokens=False)["input_ids"]
-            made.append(Rollout(prompt, 0, tuple(ids), (), "stop", text, reward=1.0))
+            no_logprobs = (0.0,) * len(ids)  # no engine wrote these
+            made.append(Rollout(prompt, 0, tuple(ids), no_logprobs, "stop", text, reward=1.0))
         return made
 
 

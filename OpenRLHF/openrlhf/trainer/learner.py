@@ -148,7 +148,7 @@ class Learner:
         for examples in micro_batches:
             batch = collate(examples, self.device)
             outputs = self._outputs(self.objective, batch)
-            found.append(_by_example(outputs if isinstance(outputs, Tensor) else outputs.target_logprobs, examples))
+            found.append(by_example(outputs if isinstance(outputs, Tensor) else outputs.target_logprobs, examples))
         self.engine.train()
         return found
 
@@ -158,7 +158,7 @@ class Learner:
             raise RuntimeError(f"{type(self.objective).__name__} needs a reference model: set learner.reference")
         rows = [collate(examples, self.device).rows for examples in micro_batches]
         flat = [self.reference.logprobs(batch, self.args.score_chunk_size) for batch in rows]
-        return [_by_example(*found) for found in zip(flat, micro_batches, strict=True)]
+        return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
 
     def sum_over_ranks(self, value: float) -> float:
         """Collective: the same sum on every rank; ranks that share their rows count once."""
@@ -167,6 +167,6 @@ class Learner:
         return float(total) / ranks_per_share(self.args)
 
 
-def _by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
+def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
     """Splits a number per scored token of a micro-batch."""
     return [part.tolist() for part in flat.split([len(example.scored) for example in examples])]
