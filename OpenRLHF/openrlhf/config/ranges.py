@@ -33,6 +33,15 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "zpg",
             "ring_attn_size",
             "intro_num_candidates",
+            "max_new_tokens",
+            "micro_batch_size",
+            "best_of_n",
+            "max_num_seqs",
+            "tp_size",
+            "batch_size",
+            "workers",
+            "max_requests",
+            "max_request_mb",
         ],
         (1, math.inf, False),
     ),
@@ -44,6 +53,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "intro_clip_max",
             "intro_temperature",
             "max_ckpt_mem",
+            "repetition_penalty",
         ],
         (0, math.inf, True),
     ),
@@ -62,6 +72,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "num_sample_rationales",
             "init_kl_coef",
             "vllm_num_engines",
+            "iter",
         ],
         (0, math.inf, False),
     ),
@@ -71,6 +82,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     ),
     **dict.fromkeys(["top_p", "vllm_gpu_memory_utilization"], (0, 1, True)),
     "zero_stage": (0, 3, False),
+    "port": (0, 65535, False),
 }
 
 
@@ -84,5 +96,6 @@ def check_ranges(args: Namespace) -> None:
             wanted = f"more than {low}" if open_low else f"at least {low}"
             limit = "" if high == math.inf else f" and at most {high}"
             raise UserError(f"--{name} {value} is out of range: give {wanted}{limit}")
-    if not all(0 <= beta < 1 for beta in args.adam_betas):
-        raise UserError(f"--adam_betas {args.adam_betas} is out of range: both are at least 0 and less than 1")
+    betas = getattr(args, "adam_betas", ())
+    if not all(0 <= beta < 1 for beta in betas):
+        raise UserError(f"--adam_betas {betas} is out of range: both are at least 0 and less than 1")

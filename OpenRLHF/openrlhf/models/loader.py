@@ -153,8 +153,11 @@ def _prepare_for_training(model: Any, args: Any) -> None:
 
 
 def _quantization(args: Any) -> Any:
-    if not getattr(args, "load_in_4bit", False):
-        return None
+    return four_bit_config() if getattr(args, "load_in_4bit", False) else None
+
+
+def four_bit_config() -> Any:
+    """How weights are quantised to 4 bits. UserError without bitsandbytes."""
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
