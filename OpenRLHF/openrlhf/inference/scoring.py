@@ -28,9 +28,9 @@ def score_file(args: Namespace, notes: Sequence[str]) -> None:
     from openrlhf.rewards.reward_model import RewardModel, inspect_reward_model
     from openrlhf.trainer.deepspeed_setup import local_device
 
-    files, found = inspect_reward_model(
-        args.pretrain, head_prefix=args.value_head_prefix, normalize_reward=args.normalize_reward
-    )
+    # csft normalises over the rows of the file, after which it does not matter how they were normalised before.
+    stored = args.normalize_reward and args.post_processor != "csft"
+    files, found = inspect_reward_model(args.pretrain, head_prefix=args.value_head_prefix, normalize_reward=stored)
     tokenizer = load_tokenizer(args.pretrain, use_fast=not args.disable_fast_tokenizer)
     records = load_blend(
         args.dataset, args.dataset_probs, split=args.dataset_split, seed=args.seed, max_samples=args.max_samples

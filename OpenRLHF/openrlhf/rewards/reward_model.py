@@ -27,7 +27,10 @@ class RewardModelFiles:
 
 
 def inspect_reward_model(path: str, *, head_prefix: str, normalize_reward: bool) -> tuple[RewardModelFiles, list[str]]:
-    """Looks into the model's folder; returns notes for the user too. UserError: it has no head."""
+    """Looks into the model's folder; returns notes for the user too.
+
+    Raises: UserError where it has no head, or no statistics to normalise rewards with.
+    """
     found = find_head(path, head_prefix)
     notes = []
     if found != head_prefix:
@@ -37,8 +40,9 @@ def inspect_reward_model(path: str, *, head_prefix: str, normalize_reward: bool)
         )
     statistics = reward_statistics(path) if normalize_reward else None
     if normalize_reward and statistics is None:
-        notes.append(
-            f"--normalize_reward: the config.json of {path} has no mean and std, so rewards are left as they are."
+        raise UserError(
+            f"--normalize_reward: the config.json of {path!r} has no mean and std of its rewards: train the model with"
+            " train_rm, or leave the flag out"
         )
     return RewardModelFiles(path, found, statistics), notes
 

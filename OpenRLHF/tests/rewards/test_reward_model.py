@@ -84,11 +84,11 @@ def test_normalised_rewards_have_the_stored_mean_taken_off_and_are_divided_by_th
     torch.testing.assert_close(load(path, normalize=True).score([row]), [(expected - 0.25) / 4.0], rtol=0, atol=1e-5)
 
 
-def test_a_model_without_statistics_leaves_rewards_as_they_are_and_says_so(tmp_path: Path) -> None:
-    path = save_toy_reward_model(tmp_path, seed=5)
-    files, notes = inspect_reward_model(path, head_prefix="score", normalize_reward=True)
-    assert files.statistics is None
-    assert "has no mean and std, so rewards are left as they are" in notes[0]
+def test_rewards_cannot_be_normalised_without_statistics(tmp_path: Path) -> None:
+    path = save_toy_reward_model(tmp_path)
+    assert reward_statistics(path) is None
+    with pytest.raises(UserError, match=r"--normalize_reward: the config.json of .* has no mean and std"):
+        inspect_reward_model(path, head_prefix="score", normalize_reward=True)
 
 
 @pytest.mark.parametrize("said", [{"mean": 0.0, "std": 0.0}, {"mean": "a", "std": 1.0}, {"mean": 0.0, "std": -1.0}])
