@@ -17,14 +17,13 @@ class Ranks:
     def __init__(self) -> None:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.index = int(os.environ.get("RANK", "0"))
-        self._group: Any = None
         if self.count > 1:
+            import torch
             import torch.distributed as dist
 
-            from openrlhf.trainer.deepspeed_setup import init_process_group
-
-            init_process_group(_LONGEST_RUN)
-            self._group = dist.new_group(backend="gloo", timeout=_LONGEST_RUN)  # texts do not belong on GPUs
+            dist.init_process_group("gloo", timeout=_LONGEST_RUN)  # only texts and numbers are exchanged, at the end
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
     @property
     def first(self) -> bool:
@@ -36,11 +35,11 @@ class Ranks:
 
     def gather(self, results: dict) -> dict:
         """The results of all ranks together on the first rank; on the others their own. Ends the group."""
-        if self._group is None:
+        if self.count == 1:
             return results
         import torch.distributed as dist
 
         parts: list[Any] | None = [None] * self.count if self.first else None
-        dist.gather_object(results, parts, dst=0, group=self._group)
+        dist.gather_object(results, parts, dst=0)
         dist.destroy_process_group()
         return results if parts is None else {key: value for part in parts for key, value in part.items()}
