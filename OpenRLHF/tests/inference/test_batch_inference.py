@@ -176,36 +176,35 @@ def test_post_processors_read_the_rewards_of_the_same_run(folder: Path, response
 
 
 @pytest.mark.slow
-def test_two_ranks_write_the_file_of_one(folder: Path, responses: Path) -> None:
-    commands = [
-        flags(folder, "OUT_generate.jsonl", "--best_of_n", "2"),
-        score(folder, responses, "OUT_rm.jsonl"),
+@pytest.mark.parametrize("task", ["generate", "rm"])
+def test_two_ranks_write_the_file_of_one(folder: Path, responses: Path, task: str) -> None:
+    one, two = f"one_{task}.jsonl", f"two_{task}.jsonl"
+    if task == "rm":
+        commands = [score(folder, responses, name) for name in (one, two)]
+    else:
+        commands = [flags(folder, name, "--best_of_n", "2") for name in (one, two)]
+    assert main(commands[0]) == 0
+    port = str(free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "openrlhf.cli.batch_inference", *commands[1]],
+            env={
+                **os.environ,
+                **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
+                **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
     ]
-    for command in commands:
-        name = Path(command[command.index("--output_path") + 1]).name
-        assert main(command) == 0
-        both = [part.replace("OUT", "TWO") for part in command]
-        port = str(free_port())
-        ranks = [
-            subprocess.Popen(
-                [sys.executable, "-m", "openrlhf.cli.batch_inference", *both],
-                env={
-                    **os.environ,
-                    **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
-                    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
-                },
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in (0, 1)
-        ]
-        logs = [rank.communicate(timeout=300)[0] for rank in ranks]
-        assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(logs)
-        one, two = rows_of(folder / name), rows_of(folder / name.replace("OUT", "TWO"))
-        assert [{**row, "reward": 0} for row in one] == [{**row, "reward": 0} for row in two]
-        rewards = [[row.get("reward", 0.0) for row in rows] for rows in (one, two)]
-        torch.testing.assert_close(rewards[0], rewards[1], rtol=0, atol=2e-5)
+    logs = [rank.communicate(timeout=500)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(logs)
+    alone, shared = rows_of(folder / one), rows_of(folder / two)
+    assert [{**row, "reward": 0} for row in alone] == [{**row, "reward": 0} for row in shared]
+    rewards = [[row.get("reward", 0.0) for row in rows] for rows in (alone, shared)]
+    torch.testing.assert_close(rewards[0], rewards[1], rtol=0, atol=2e-5)
 
 
 def test_what_is_wrong_is_told_with_status_2_and_no_file(folder: Path, responses: Path, capsys) -> None:
