@@ -7,7 +7,7 @@ steps; models are scored on held-out problems by the grader.
 import json
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
 from openrlhf.trainer.role_group import LocalGroup
 from openrlhf.trainer.rollouts import Rollout, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.network import free_port
+
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,6 @@ METHODS = (
     Method("InTRO exact", _of("intro", "--intro_estimator", "exact")),
     Method("InTRO n=5, EMA posterior", _of("intro", "--intro_posterior", "ema", "--intro_posterior_ema", "0.95")),
     Method("InTRO n=5, frozen posterior", _of("intro", "--intro_posterior", "initial")),
-    Method("InTRO exact, EMA posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior", "ema",
-                                             "--intro_posterior_ema", "0.95")),
     Method("InTRO exact, frozen posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior",
                                                 "initial")),
     Method("InTRO n=5, no hint", _of("intro"), hint="none"),
@@ -77,6 +78,8 @@ BUDGETS = {
              "--lr_min_ratio", "1"),
 }  # fmt: skip
 
+WATCHED = 200  # held-out problems that are also scored while a run goes on; all of them are at its end
+
 COMMON = (
     *("--input_key", "problem", "--label_key", "answer", "--remote_rm_url", "math", "--init_kl_coef", "0"),
     *("--actor_num_gpus_per_node", "1", "--critic_num_gpus_per_node", "1", "--zero_stage", "0"),
@@ -84,7 +87,7 @@ COMMON = (
     *("--train_batch_size", "256", "--micro_train_batch_size", "64", "--micro_rollout_batch_size", "64"),
     *("--prompt_max_len", "64", "--generate_max_len", "64", "--adam_betas", "0.9", "0.99", "--logging_steps", "1"),
     *("--critic_learning_rate", "1e-3", "--reward_workers", "1", "--save_steps", "-1", "--eval_steps", "5"),
-    *("--eval_max_samples", "200", "--hinted_eval_steps", "5", "--hinted_eval_prompts", "100"),
+    *("--hinted_eval_steps", "5", "--hinted_eval_prompts", str(WATCHED)),
 )
 
 
@@ -101,6 +104,24 @@ class LocalPolicy(PolicyWorker):
         return {"seconds": time.monotonic() - started}
 
 
+class TimedEvaluator(Evaluator):
+    """Adds up the CPU time that evaluation takes, so that a method's own time can be told from it."""
+
+    cpu_seconds = 0.0
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        started = time.process_time()
+        metrics = super().evaluate(step)
+        self.cpu_seconds += time.process_time() - started
+        return metrics
+
+    def evaluate_hinted(self, step: int) -> dict[str, float]:
+        started = time.process_time()
+        metrics = super().evaluate_hinted(step)
+        self.cpu_seconds += time.process_time() - started
+        return metrics
+
+
 class GoldSolutions(RolloutMaker):
     """Gives the data's worked solutions in place of samples, so that RAFT's loss becomes supervised fine-tuning's."""
 
@@ -113,12 +134,13 @@ class GoldSolutions(RolloutMaker):
         for prompt in prompts:
             text = " " + self._solutions[prompt.text]
             ids = self._tokenizer(text + " " + self._tokenizer.eos_token, add_special_tokens=False)["input_ids"]
-            made.append(Rollout(prompt, 0, tuple(ids), (), "stop", text, reward=1.0))
+            no_logprobs = (0.0,) * len(ids)  # no engine wrote these
+            made.append(Rollout(prompt, 0, tuple(ids), no_logprobs, "stop", text, reward=1.0))
         return made
 
 
 def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path) -> dict[str, Any]:
-    """Trains and scores one model below `folder`; also writes the result to result.json there.
+    """Trains and scores one model below `folder`, and writes the result into the file RESULT there, at the end.
 
     data: what make_demo_data.py and data_preprocessing.py wrote. base: the warm-started model. The process group of one
     rank must exist.
@@ -128,27 +150,24 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
     grader = TextGrader(open_rewards(["math"], workers=1, timeout=30.0), prepared.tokenizer)
     try:
         sampled = RolloutMaker(engine, grader, seed)
-        trainer = RLTrainer(
+        held_out = prepared.held_out
+        evaluator = TimedEvaluator(args, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
+        rollouts = GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled
+        started = time.process_time()
+        RLTrainer(
             args,
             prepared.plan,
             prompts=prepared.prompts,
-            roles=_roles(method, args, prepared, engine, sampled, data),
+            roles=_roles(method, args, prepared, engine, rollouts, evaluator),
             log=RunLog(args, args.save_path),
             state=TrainerState(kl_coef=args.init_kl_coef),
-        )
-        started = time.monotonic()
-        trainer.train()
-        seconds = time.monotonic() - started
-        result = {
-            "method": method.name,
-            "budget": budget,
-            "seed": seed,
-            "seconds": seconds - _evaluation_seconds(folder),
-            **score(sampled, prepared.held_out),
-        }
+        ).train()
+        seconds = time.process_time() - started - evaluator.cpu_seconds
+        result = {"method": method.name, "budget": budget, "seed": seed, "cpu_seconds": seconds}
+        result.update(score(sampled, held_out))
     finally:
         grader.close()
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_atomically(folder / RESULT, json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -166,22 +185,22 @@ def score(rollouts: RolloutMaker, problems: Sequence[Prompt]) -> dict[str, float
 def _prepare(
     method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path
 ) -> tuple[Namespace, Prepared]:
-    files = ("--pretrain", str(base), "--prompt_data", str(data / "train.json"), "--save_path", str(folder))
+    held_out = str(data / "benchmark" / "demo" / "test.jsonl")
+    files = ["--pretrain", str(base), "--prompt_data", str(data / "train.json"), "--save_path", str(folder)]
+    files += ["--eval_dataset", held_out]
     flags = [*files, *COMMON, *BUDGETS[budget], *method.flags, "--seed", str(seed)]
     args, _ = rl_rules(build_parser("train_ppo_ray_intro").parse_args(flags))
     args.packing_samples = False  # on a CPU attention computes the whole square of a packed row
-    args.eval_dataset = str(folder / "held_out.jsonl")
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in _lines(data / "benchmark" / "demo" / "test.jsonl")]
-    Path(args.eval_dataset).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    limit, args.eval_max_samples = args.eval_max_samples, None
-    prepared = prepare(args)
-    args.eval_max_samples = limit
-    return args, prepared
+    return args, prepare(args)
 
 
 def _roles(
-    method: Method, args: Namespace, prepared: Prepared, engine: HfEngine, sampled: RolloutMaker, data: Path
+    method: Method,
+    args: Namespace,
+    prepared: Prepared,
+    engine: HfEngine,
+    rollouts: RolloutMaker,
+    evaluator: Evaluator,
 ) -> Roles:
     policy = _local(LocalPolicy(args, engine))
     critic = _local(CriticWorker(args, 0, 1)) if args.critic_pretrain else None
@@ -189,16 +208,8 @@ def _roles(
     algorithm = algorithm_of(args, prepared.tokenizer, policy, reference, critic)
     if method.hint != "answer":
         algorithm = KeepCorrect(args.intro_loss_aggregation, args.seed, _control_hint(method, args, prepared))
-    held_out = prepared.held_out
     return Roles(
-        policy=policy,
-        critic=critic,
-        engines=engine,
-        rollouts=GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled,
-        algorithm=algorithm,
-        evaluator=Evaluator(
-            args, sampled, prepared.tokenizer, held_out[: args.eval_max_samples], held_out[: args.hinted_eval_prompts]
-        ),
+        policy=policy, critic=critic, engines=engine, rollouts=rollouts, algorithm=algorithm, evaluator=evaluator
     )
 
 
@@ -226,9 +237,6 @@ def _solutions(data: Path) -> dict[str, str]:
     return {row["problem"]: row["solution"] for row in rows}
 
 
-def _evaluation_seconds(folder: Path) -> float:
-    return sum(json.loads(line).get("time/evaluate_s", 0.0) for line in _lines(folder / "metrics.jsonl"))
-
-
-def _lines(path: Path) -> Iterator[str]:
-    yield from filter(None, path.read_text(encoding="utf-8").split("\n"))
+def run_folder(root: Path, name: str, budget: str, seed: int) -> Path:
+    """Where a run's files lie below the comparison's folder."""
+    return root / "runs" / f"{name}_{budget}_seed{seed}".replace(" ", "_").replace(",", "").replace("+", "p")

@@ -12,7 +12,8 @@ from openrlhf.config.errors import UserError
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.templates import as_messages, render_chat
+from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.templates import as_messages
 from openrlhf.inference.post_processors import process
 from openrlhf.inference.ranks import Ranks
 from openrlhf.utils.atomic import write_atomically
@@ -35,7 +36,7 @@ def score_file(args: Namespace, notes: Sequence[str]) -> None:
     records = load_blend(
         args.dataset, args.dataset_probs, split=args.dataset_split, seed=args.seed, max_samples=args.max_samples
     )
-    pairs = [texts_of(record, tokenizer, args, number) for number, record in enumerate(records)]
+    pairs = [segments_of(record, tokenizer, args, number) for number, record in enumerate(records)]
     ranks = Ranks()
     if ranks.first:
         for note in [*notes, *found]:
@@ -45,8 +46,8 @@ def score_file(args: Namespace, notes: Sequence[str]) -> None:
 
         enable_full_determinism(args.seed)
     model = RewardModel(files, args, local_device(), max_len=args.max_len)
-    opening = [] if args.apply_chat_template else tokenizer("")["input_ids"]
-    rows, cut = model.shortened([[*opening, *token_ids(prompt, written, tokenizer)] for prompt, _, written in pairs])
+    opening = opening_tokens(tokenizer, args.apply_chat_template)
+    rows, cut = model.shortened([encode(finished(pair, tokenizer), tokenizer, opening)[0] for pair in pairs])
     own = ranks.share(range(len(rows)))
     rewards = ranks.gather(_score(model, rows, own, args.micro_batch_size, show=ranks.first))
     if not ranks.first:
@@ -54,8 +55,8 @@ def score_file(args: Namespace, notes: Sequence[str]) -> None:
     if cut:
         print(f"note: {cut} of {len(rows)} rows are longer than --max_len {args.max_len}: their beginnings were cut.")
     scored = [
-        {**record, "input": prompt, "output": response, "reward": rewards[number]}
-        for number, (record, (prompt, response, _)) in enumerate(zip(records, pairs, strict=True))
+        {**record, "input": pair[0][0], "output": record[args.output_key], "reward": rewards[number]}
+        for number, (record, pair) in enumerate(zip(records, pairs, strict=True))
     ]
     values = [row["reward"] for row in scored]
     wrong = next((number for number, value in enumerate(values) if not math.isfinite(value)), None)
@@ -69,34 +70,13 @@ def score_file(args: Namespace, notes: Sequence[str]) -> None:
     print(f"{len(written)} rows in {args.output_path}", flush=True)
 
 
-def texts_of(record: Record, tokenizer: Any, args: Namespace, number: int) -> tuple[str, str, str]:
-    """Prompt, response, and the response as the chat template writes it (the response itself without one).
-
-    UserError: a key is missing, a field has the wrong type, or the template does not fit.
-    """
+def segments_of(record: Record, tokenizer: Any, args: Namespace, number: int) -> list[Segment]:
+    """Prompt and response as the reward model reads them. UserError: a key or a type is wrong, or the template."""
     content = field(record, args.input_key, "--input_key", number)
     response = as_text(field(record, args.output_key, "--output_key", number), args.output_key, number)
-    if not args.apply_chat_template:
-        return fill(args.input_template, as_text(content, args.input_key, number)), response, response
-    messages = as_messages(content)
-    prompt = render_chat(tokenizer, messages, generation_prompt=True)
-    whole = render_chat(tokenizer, [*messages, {"role": "assistant", "content": response}], generation_prompt=False)
-    if not whole.startswith(prompt):
-        raise UserError(
-            f"row {number}: the chat template writes the prompt differently once the response is added; write the"
-            " prompts with the template first and leave --apply_chat_template out"
-        )
-    return prompt, response, whole[len(prompt) :]
-
-
-def token_ids(prompt: str, response: str, tokenizer: Any) -> list[int]:
-    """Both tokenised on their own, as train_rm does; a space and the end-of-sequence token end the response unless that
-    token does already."""
-    response = response.rstrip("\n")
-    if not response.endswith(tokenizer.eos_token):
-        response = f"{response} {tokenizer.eos_token}"
-    first, last = tokenizer([prompt, response], add_special_tokens=False)["input_ids"]
-    return [*first, *last]
+    if args.apply_chat_template:
+        return chat_segments(tokenizer, as_messages(content) + as_response(response), number, multiturn=False)
+    return [(fill(args.input_template, as_text(content, args.input_key, number)), False), (response, True)]
 
 
 def _score(

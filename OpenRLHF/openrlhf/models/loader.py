@@ -58,6 +58,15 @@ def load_tokenizer(path: str, *, use_fast: bool = True) -> PreTrainedTokenizerBa
     return tokenizer
 
 
+def check_same_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str, flag: str) -> None:
+    """UserError unless the model at `path`, named by `flag`, reads the same token ids as `tokenizer` writes."""
+    if load_tokenizer(path).get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"{flag} {path}: its tokenizer's vocabulary differs from that of --pretrain, so it cannot score the same"
+            " token ids: choose a model of the same family"
+        )
+
+
 def load_actor(
     path: str, args: Any, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
 ) -> Actor:
@@ -79,6 +88,22 @@ def load_actor(
     return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id)
 
 
+def head_name(path: str, wanted: str) -> str:
+    """The name of the layer that gives a model's scalars: `wanted`, unless its configuration gives one, as in 0.6.2."""
+    return getattr(load_config(path), "value_head_prefix", wanted)
+
+
+def find_head(path: str, wanted: str) -> str:
+    """As `head_name`; reads no weights but the head's. UserError where the model has no such layer."""
+    name = head_name(path, wanted)
+    if stored_head(path, name) is None:
+        raise UserError(
+            f"{path!r} has no layer {name}.weight in its safetensors files, so it gives no rewards: train it with"
+            " train_rm, or name its last layer with --value_head_prefix"
+        )
+    return name
+
+
 def load_scalar(
     path: str,
     args: Any,
@@ -92,17 +117,14 @@ def load_scalar(
 ) -> ScalarModel:
     """A reward model or critic on the CPU; see `load_actor` and `ScalarModel`.
 
+    head_prefix: the name of the last layer; one that the checkpoint's configuration gives wins, as in 0.6.2.
     new_head: a checkpoint without the layer `head_prefix` gets a fresh one.
 
     Raises:
         UserError: no such layer, and no new one is wanted.
     """
+    head_prefix = head_name(path, head_prefix) if new_head else find_head(path, head_prefix)
     weight = stored_head(path, head_prefix)
-    if weight is None and not new_head:
-        raise UserError(
-            f"{path!r} has no layer {head_prefix}.weight in its safetensors files, so it gives no rewards: train it "
-            "with train_rm, or name its last layer with --value_head_prefix"
-        )
     backbone = _from_pretrained(AutoModel, path, args, zero3_config)
     head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
     if weight is not None:

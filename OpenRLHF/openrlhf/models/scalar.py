@@ -1,13 +1,11 @@
 """A transformer with one number per token on top: reward models and critics."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from openrlhf.config.errors import UserError
 from openrlhf.models.ragged import RaggedRows
 
 
@@ -61,6 +59,10 @@ class ScalarModel(nn.Module):
         return getattr(self.pretrained, self._head_name)
 
     @property
+    def head_prefix(self) -> str:
+        return self._head_name
+
+    @property
     def config(self) -> Any:
         return self.backbone.config
 
@@ -100,41 +102,3 @@ def stored_head(path: str, head_prefix: str) -> Tensor | None:
         return None
     with safe_open(found, framework="pt") as tensors:
         return tensors.get_tensor(name) if name in tensors.keys() else None  # noqa: SIM118 - no container
-
-
-def find_head(path: str, head_prefix: str) -> str:
-    """The name of the head in a model folder: `head_prefix`, or else the `value_head_prefix` that its config.json says.
-
-    Reads no weights but the head's. UserError where neither is there.
-    """
-    from openrlhf.models.loader import load_config
-
-    said = getattr(load_config(path), "value_head_prefix", None)
-    for name in (head_prefix, said):
-        if isinstance(name, str) and stored_head(path, name) is not None:
-            return name
-    also = f" (nor {said}.weight, which its config.json names)" if said not in (None, head_prefix) else ""
-    raise UserError(
-        f"{path!r} has no layer {head_prefix}.weight{also} in its safetensors files, so it gives no rewards: train it"
-        " with train_rm, or name its last layer with --value_head_prefix"
-    )
-
-
-def reward_statistics(path: str) -> tuple[float, float] | None:
-    """Mean and standard deviation of a reward model's rewards, which train_rm keeps in config.json; None without them.
-
-    UserError where they cannot normalise anything.
-    """
-    from openrlhf.models.loader import load_config
-
-    config = load_config(path)
-    mean, std = getattr(config, "mean", None), getattr(config, "std", None)
-    if mean is None or std is None:
-        return None
-    numbers = isinstance(mean, int | float) and isinstance(std, int | float)
-    if not numbers or not math.isfinite(mean) or not 0 < std < math.inf:
-        raise UserError(
-            f"the config.json of {path!r} says mean {mean} and std {std}: rewards cannot be normalised with them; leave"
-            " --normalize_reward out, or correct them"
-        )
-    return float(mean), float(std)

@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import torch
 
 from openrlhf.config.errors import UserError
-from openrlhf.models.loader import load_scalar, load_tokenizer
+from openrlhf.models.loader import find_head, load_scalar, load_tokenizer
 from openrlhf.models.ragged import RaggedRows
-from openrlhf.models.scalar import find_head, reward_statistics
+from openrlhf.models.reward_scale import RewardScale, reward_scale
 
 
 @dataclass(frozen=True)
 class RewardModelFiles:
     """What is known of a reward model before its weights are loaded.
 
-    head_prefix: the name of its last layer. statistics: mean and standard deviation that rewards are normalised with,
-    None where they stay as they are.
+    head_prefix: the name of its last layer. scale: what its rewards are normalised with.
     """
 
     path: str
     head_prefix: str
-    statistics: tuple[float, float] | None
+    scale: RewardScale
 
 
 def inspect_reward_model(path: str, *, head_prefix: str, normalize_reward: bool) -> tuple[RewardModelFiles, list[str]]:
@@ -35,16 +34,9 @@ def inspect_reward_model(path: str, *, head_prefix: str, normalize_reward: bool)
     notes = []
     if found != head_prefix:
         notes.append(
-            f"{path} has no layer {head_prefix}.weight; its config.json names {found}, which is used"
-            f" (--value_head_prefix {found} says the same)."
+            f"--value_head_prefix {head_prefix}: the config.json of {path} names its last layer {found}, which is used."
         )
-    statistics = reward_statistics(path) if normalize_reward else None
-    if normalize_reward and statistics is None:
-        raise UserError(
-            f"--normalize_reward: the config.json of {path!r} has no mean and std of its rewards: train the model with"
-            " train_rm, or leave the flag out"
-        )
-    return RewardModelFiles(path, found, statistics), notes
+    return RewardModelFiles(path, found, reward_scale(path) if normalize_reward else RewardScale()), notes
 
 
 class RewardModel:
@@ -57,7 +49,7 @@ class RewardModel:
         self.tokenizer = load_tokenizer(files.path, use_fast=not args.disable_fast_tokenizer)
         self.device = device
         self.max_len = max_len
-        self._statistics = files.statistics
+        self._scale = files.scale
         self._model = load_scalar(
             files.path,
             args,
@@ -113,12 +105,9 @@ class RewardModel:
             ragged = RaggedRows.build(
                 [rows[index] for index in batch], [[len(rows[index]) - 1] for index in batch], self.device
             )
-            for index, value in zip(batch, self._model(ragged).tolist(), strict=True):
+            for index, value in zip(batch, self._scale.normalized(self._model(ragged)).tolist(), strict=True):
                 rewards[index] = value
-        if self._statistics is None:
-            return rewards
-        mean, std = self._statistics
-        return [(value - mean) / std for value in rewards]
+        return rewards
 
 
 def local_devices(copies: int) -> list[torch.device]:

@@ -67,6 +67,10 @@ class MicroBatch:
         """[R]: the sum of a number per scored token [T] over each row; differentiable."""
         return values.new_zeros(len(self.rows.lengths)).index_add(0, self.token_rows, values)
 
+    def row_means(self, values: Tensor) -> Tensor:
+        """[R]: likewise the mean over each row's scored tokens."""
+        return self.row_sums(values) / self.row_sums(torch.ones_like(values))
+
 
 def collate(
     examples: Sequence[Example],

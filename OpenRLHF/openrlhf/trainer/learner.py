@@ -130,8 +130,9 @@ class Learner:
     def evaluate(self, micro_batches: MicroBatches) -> Tally:
         """What the objective tallies, and the "loss", without training."""
         tally = Tally()
+        micro_batches = self.objective.before_step(self, micro_batches)
         self.engine.eval()
-        for examples in self.objective.before_step(self, micro_batches):
+        for examples in micro_batches:
             batch = self._collate(self.objective, examples)
             loss = self.objective.loss(self._outputs(self.objective, batch), batch, tally)
             tally.add_total("loss", float(loss))
@@ -147,7 +148,25 @@ class Learner:
         for examples in micro_batches:
             batch = collate(examples, self.device)
             outputs = self._outputs(self.objective, batch)
-            flat = outputs if isinstance(outputs, Tensor) else outputs.target_logprobs
-            found.append([part.tolist() for part in flat.split([len(e.scored) for e in examples])])
+            found.append(by_example(outputs if isinstance(outputs, Tensor) else outputs.target_logprobs, examples))
         self.engine.train()
         return found
+
+    def reference_outputs(self, micro_batches: MicroBatches) -> list[list[list[float]]]:
+        """As `outputs`, of the reference model."""
+        if self.reference is None:
+            raise RuntimeError(f"{type(self.objective).__name__} needs a reference model: set learner.reference")
+        rows = [collate(examples, self.device).rows for examples in micro_batches]
+        flat = [self.reference.logprobs(batch, self.args.score_chunk_size) for batch in rows]
+        return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
+
+    def sum_over_ranks(self, value: float) -> float:
+        """Collective: the same sum on every rank."""
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
+
+
+def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
+    """Splits a number per scored token of a micro-batch."""
+    return [part.tolist() for part in flat.split([len(example.scored) for example in examples])]
