@@ -26,7 +26,7 @@ NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 ONLY_ACCEPTED = {
     "aux_loss_coef": "no balancing loss is added for mixtures of experts",
     "max_ckpt_mem": "--max_ckpt_num limits the checkpoints that are kept",
-    "ring_head_stride": "ring attention is not implemented",
+    "ring_head_stride": "--ring_attn_size exchanges all heads at once (DeepSpeed-Ulysses)",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
     "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
     "perf": "the seconds of every phase are always logged",

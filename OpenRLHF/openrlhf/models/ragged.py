@@ -60,12 +60,18 @@ class RaggedRows:
         """int64 [T]: flat indices of the positions whose hidden state predicts each scored token."""
         return self.scored - 1
 
+    @property
+    def positions(self) -> Tensor:
+        """int64 [total]: the place of every token in its own row."""
+        return torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
+
     def hidden_states(self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0) -> Tensor:
         """[total, width]: the backbone's last hidden states in flat order, however the rows were laid out."""
         if packed:
             # transformers isolates packed sequences only without a mask, with restarting positions and no cache.
-            positions = torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
-            out = backbone(input_ids=self.ids[None], position_ids=positions[None], attention_mask=None, use_cache=False)
+            out = backbone(
+                input_ids=self.ids[None], position_ids=self.positions[None], attention_mask=None, use_cache=False
+            )
             return out.last_hidden_state[0]
         width = max(self.lengths)
         lengths = torch.tensor(self.lengths, device=self.ids.device)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.sequence_parallel import SequenceParallel
 
 
 class ScalarHead(nn.Linear):
@@ -26,7 +27,7 @@ class ScalarModel(nn.Module):
     backbone: a transformers model without output layer. head_prefix: the head's name in checkpoints.
     at_predictors: read the state before each scored token (the value of a state, for critics) instead of the state
         of the token itself (rewards, at the last token of a response).
-    packed: as for `Actor`.
+    packed, split: as for `Actor`.
     `pretrained` holds both under the names that they have in checkpoints: model.layers.…, score.weight.
     """
 
@@ -39,6 +40,7 @@ class ScalarModel(nn.Module):
         at_predictors: bool = False,
         packed: bool = False,
         pad_token_id: int = 0,
+        split: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = nn.Module()
@@ -49,6 +51,7 @@ class ScalarModel(nn.Module):
         self.at_predictors = at_predictors
         self.packed = packed
         self.pad_token_id = pad_token_id
+        self.split = split
 
     @property
     def backbone(self) -> Any:
@@ -72,8 +75,12 @@ class ScalarModel(nn.Module):
         return False
 
     def forward(self, rows: RaggedRows) -> Tensor:
+        read = rows.predictors if self.at_predictors else rows.scored
+        if self.split is not None:
+            own, hidden = self.split.hidden_states(rows, self.backbone, read)
+            return self.split.whole(self.head(hidden), own, read.numel())
         hidden = rows.hidden_states(self.backbone, packed=self.packed, pad_token_id=self.pad_token_id)
-        return self.head(hidden[rows.predictors if self.at_predictors else rows.scored])
+        return self.head(hidden[read])
 
 
 def stored_head(path: str, head_prefix: str) -> Tensor | None:

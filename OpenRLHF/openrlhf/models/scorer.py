@@ -11,7 +11,7 @@ Everything with a vocabulary dimension is float32, whatever the dtype of the mod
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +38,11 @@ class ScoreSpec:
     temperature: float = 1.0
     cross_entropy: bool = False
     chunk_size: int = 512
+
+    def part(self, positions: Tensor) -> "ScoreSpec":
+        """The same for some of the scored positions; int64 indices."""
+        uniforms = None if self.uniforms is None else self.uniforms[positions]
+        return replace(self, targets=self.targets[positions], uniforms=uniforms)
 
 
 class Scores(NamedTuple):
