@@ -1,6 +1,7 @@
 """Compares a prediction with a gold answer: text first, then the parsed answers."""
 
 import re
+from fractions import Fraction
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.lexer import Unreadable
@@ -9,13 +10,14 @@ from openrlhf.grading.parser import parse
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
-from openrlhf.grading.words import clock_time, number_from_words, plain_words, same_time
+from openrlhf.grading.words import ORDINALS, clock_time, number_from_words, plain_words, same_time
 
 _CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
 _CHOICE_PREFIX = re.compile(
     r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
 )
-_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
+_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
+_BRACKETED_LETTER = re.compile(r"\(([A-J])\)")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
 _RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
 _PREFIX = re.compile(
@@ -23,7 +25,9 @@ _PREFIX = re.compile(
     r"|\\text ?\{ ?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ?\})",
     re.IGNORECASE,
 )
-_IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -](\w+) ?\)?\}?$")
+_IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:_ ?\{)? ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -]?\}? ?(\w+) ?\)?\}{0,2}$")
+_CURRENCY_CODE = re.compile(r"^(-?) ?(?:USD|US ?\\?\$|dollars?|EUR|GBP) ?(?=[-\d])")
+_ORDINAL = re.compile(r"(\d+) ?\^? ?(?:st|nd|rd|th)")
 _FOR_ALL = re.compile(
     r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
     r"(?:real|integer)[^,;]*$"
@@ -101,14 +105,23 @@ def _read(text: str, thousands: bool = True) -> ex.Node | None:
         return ex.Constant(_SETS_IN_WORDS[words])
     if (value := number_from_words(words)) is not None:
         return ex.Number(value)
+    if (place := _ordinal(words)) is not None:
+        return ex.Quantity(ex.Number(Fraction(place)), "th")
     try:
         return parse(text, thousands)
     except Unreadable:
         return None
 
 
+def _ordinal(words: str) -> int | None:
+    """The place that "6th" or "sixth" names."""
+    match = _ORDINAL.fullmatch(words)
+    return int(match.group(1)) if match else ORDINALS.get(words)
+
+
 def _respelled(text: str) -> str:
     """Spellings that the grammar has no place for, written as it has them."""
+    text = _CURRENCY_CODE.sub(r"\1\$", text)
     text = _LETTER_TIMES.sub(r"\\times 10^", text)
     text = _UNIT_AND.sub(r"\1 \2", text)
     text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
@@ -142,9 +155,12 @@ def _says_something(mine: str, gold: str) -> bool:
 
 def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     mine_plain, gold_plain = _untyped(mine), _untyped(gold)
-    if _LETTERS.fullmatch(mine_plain) and _LETTERS.fullmatch(gold_plain):
-        return sorted(re.findall("[A-J]", mine_plain)) == sorted(re.findall("[A-J]", gold_plain))
+    mine_letters, gold_letters = _letters(mine_plain), _letters(gold_plain)
+    if mine_letters and gold_letters:
+        return mine_letters == gold_letters
     mine_choice, gold_choice = _choice(mine_plain), _choice(gold_plain)
+    if (mine_letters and gold_choice is not None) or (gold_letters and mine_choice is not None):
+        return False
     if mine_choice is not None and gold_choice is not None:
         return mine_choice[0] == gold_choice[0]
     # A letter with its text against the text alone.
@@ -153,6 +169,12 @@ def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None
     if mine_choice is not None and mine_choice[1]:
         return compare(mine_choice[1], gold, policy)[0]
     return None
+
+
+def _letters(text: str) -> list[str]:
+    """The letters of "A, C", "(A) and (C)", "AC", in order; none where there are not several."""
+    bare = _BRACKETED_LETTER.sub(r"\1", text)
+    return sorted(re.findall("[A-J]", bare)) if _LETTERS.fullmatch(bare) else []
 
 
 def _choice(text: str) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ from openrlhf.grading import expressions as ex
 from openrlhf.grading.identity import proportional, same_multiset, same_value
 from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.quantities import Quantities
+from openrlhf.grading.quantities import Quantities, by_unit
 from openrlhf.grading.realsets import NotRealSet, same_real_set
 from openrlhf.grading.rewriting import components, expanded, lifted, matching_constants, renamed
 from openrlhf.grading.words import plain_words
@@ -81,6 +81,8 @@ class Comparison:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
         # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
         named = _distinct_labels(mine_items) != _distinct_labels(gold_items)
+        if (paired := by_unit(mine_items, gold_items)) is not None:
+            mine_items, named = paired, True
         if (self.policy.lists == "in_order" or named) and not either:
             return self.in_order(mine_items, gold_items)
         return same_multiset(mine_items, gold_items, self.same)
@@ -127,10 +129,10 @@ class Comparison:
             return self.two_conditions(mine, gold)
         mine_results, gold_results = _results(mine), _results(gold)
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
-            value = mine_results[0]
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
-                value = renamed(value, mine.sides[0].arguments, gold.sides[0].arguments)
-            return any(self.rounded_or_same(gold, value, side) for side in gold_results)
+                names = mine.sides[0].arguments, gold.sides[0].arguments
+                mine_results = [renamed(value, *names) for value in mine_results]
+            return any(self.rounded_or_same(gold, value, side) for value in mine_results for side in gold_results)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
@@ -200,7 +202,7 @@ class Comparison:
         if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
             return self.in_order(mine.rows, gold.rows)
         for one, other in ((mine, gold), (gold, mine)):
-            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not isinstance(other, _REGIONS):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not _is_region(other):
                 return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
         try:
             return same_real_set(mine, gold)
@@ -241,7 +243,12 @@ class Comparison:
 _MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
+_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C", "empty"))
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
+
+
+def _is_region(node: ex.Node) -> bool:
+    return isinstance(node, _REGIONS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
 
 
 def _has_signs(node: ex.Node) -> bool:
@@ -289,7 +296,8 @@ def _results(relation: ex.Relation) -> list[ex.Node]:
         results = [last]
     else:
         return []
-    if relation.operators[-1] == "~" and len(relation.sides) > 2:
+    if relation.operators[-1] == "~" and not _is_label(relation.sides[-2]):
+        # 1/3 ≈ 0.333 names an exact value and shows what it comes to.
         results.append(relation.sides[-2])
     return results
 

@@ -22,7 +22,7 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     if mine is None or theirs is None:
         return False, "unreadable"
     # As dummies, the index of a sum has no name.
-    if mine.as_dummy() == theirs.as_dummy():
+    if _ordered(mine.as_dummy()) == _ordered(theirs.as_dummy()):
         return True, "symbolic"
     if not isinstance(mine, sympy.Expr) or not isinstance(theirs, sympy.Expr):
         return False, "symbolic"
@@ -36,6 +36,11 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
         if not _vanishes(difference.subs(values).doit()):
             return False, "symbolic"
     return True, "symbolic"
+
+
+def _ordered(expression: sympy.Basic) -> sympy.Basic:
+    """Factors and terms in SymPy's own order; the converter leaves them as they were written."""
+    return sympy.core.traversal.bottom_up(expression, lambda part: part.func(*part.args) if part.args else part)
 
 
 def _vanishes(difference: sympy.Expr) -> bool:

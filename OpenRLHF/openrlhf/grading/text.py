@@ -33,6 +33,10 @@ _CIRCLED = re.compile("[①-⑳]")
 _MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
 _RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_DEGREE = re.compile(r"\\(?:text)?degree(?![A-Za-z])")
+_PRIMES = re.compile(r"\^ ?(?:\{ ?((?:\\prime ?)+)\}|(\\prime)(?![A-Za-z]))")
+_BRACES = re.compile(r"\\([lr])brace(?![A-Za-z])")
+_STYLE = re.compile(r"\\(?:bf|it|rm|large|Large)(?![A-Za-z]) ?(?=[-+\d\\])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
 _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])")
@@ -57,6 +61,9 @@ def tidy(answer: str) -> str:
     if "\\" in text:
         text = _FRACTIONS.sub(r"\\frac", text)
         text = _BINOMIALS.sub(r"\\binom", text)
+        text = _STYLE.sub("", _DEGREE.sub(r"^\\circ ", text))
+        text = _PRIMES.sub(lambda m: "'" * m.group().count("prime"), text)
+        text = _BRACES.sub(lambda m: r"\{" if m.group(1) == "l" else r"\}", text)
         text = _SIDES.sub("", text)
         text = _SIZES.sub(" ", text)
         text = _GROUPED.sub("{,}", text)
@@ -69,7 +76,7 @@ def tidy(answer: str) -> str:
         text = text.replace("$", " ")
     if "." in text:
         text = _RUPEES.sub("₹", _MODULE.sub("", text))
-    text = _strip_end(_BLANKS.sub(" ", text).strip())
+    text = _strip_end(_without_emphasis(_BLANKS.sub(" ", text).strip()))
     if text.startswith(("\\boxed", "\\fbox")):
         boxes = find_boxes(text)
         if len(boxes) == 1 and boxes[0].end == len(text):
@@ -108,8 +115,16 @@ def _root(match: re.Match[str]) -> str:
     return rf"\sqrt{_ROOT_DEGREE[match.group(1)]}" + (f"{{{radicand}}}" if radicand else " ")
 
 
+def _without_emphasis(text: str) -> str:
+    """Without Markdown's marks around the whole: **5**, `5`."""
+    for mark in ("**", "`"):
+        if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
+            return text[len(mark) : -len(mark)].strip()
+    return text
+
+
 def _strip_end(text: str) -> str:
-    """Without the full stop or comma of the sentence that the answer stood in."""
-    while text and text[-1] in ".,;:。" and not text.endswith(("...", "\\.", "\\,", "\\;", "\\:")):
+    """Without the full stop or comma of the sentence that the answer stood in, or a lone backslash."""
+    while text and text[-1] in ".,;:。\\" and not text.endswith(("...", "\\.", "\\,", "\\;", "\\:", "\\\\")):
         text = text[:-1].rstrip()
     return text
