@@ -26,10 +26,10 @@ class Quantities:
             return self.both(mine, gold)
         quantity, bare = (mine, gold) if isinstance(mine, ex.Quantity) else (gold, mine)
         assert isinstance(quantity, ex.Quantity)
-        if (measured := _with_letter_unit(bare)) is not None and self.both(
-            *((mine, measured) if quantity is mine else (measured, gold))
-        ):
-            return True
+        if (measured := _with_letter_unit(bare)) is not None:
+            sides = (quantity, measured) if quantity is mine else (measured, quantity)
+            if self.both(*sides):
+                return True
         values = [quantity.value]
         if quantity.unit == "%":
             values = [ex.Product((quantity.value, _HUNDRED))]
