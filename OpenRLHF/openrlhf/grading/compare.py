@@ -12,7 +12,7 @@ from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
 from openrlhf.grading.words import ORDINALS, clock_time, number_from_words, plain_words, same_time
 
-_CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
+_CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
 _CHOICE_PREFIX = re.compile(
     r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
 )
@@ -182,8 +182,8 @@ def _choice(text: str) -> tuple[str, str] | None:
     match = _CHOICE.fullmatch(text)
     if match is None:
         return None
-    letter = match.group(1) or match.group(3)
-    return letter.upper(), (match.group(2) or match.group(4) or "").strip()
+    letter = match.group(1) or match.group(3) or match.group(5)
+    return letter.upper(), (match.group(2) or match.group(4) or match.group(6) or "").strip()
 
 
 def _untyped(text: str) -> str:

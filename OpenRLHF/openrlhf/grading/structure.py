@@ -75,6 +75,8 @@ class Comparison:
         return False
 
     def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
+        if not _labels_agree(mine.items, gold.items):
+            return False
         mine_items, gold_items = _labels_spread(mine.items), _labels_spread(gold.items)
         either = "or" in (mine.joined, gold.joined)
         if either:
@@ -136,6 +138,8 @@ class Comparison:
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
+            if mine_results and gold_results and not _variables(mine) and not _variables(gold):
+                return self.same(mine.sides[0], gold.sides[0]) and self.same(mine_results[-1], gold_results[-1])
             mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
             return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
         return len(mine.sides) == len(gold.sides) and self.in_order(mine.sides, gold.sides)
@@ -162,7 +166,13 @@ class Comparison:
         if mine == gold:
             return True
         if isinstance(mine, ex.Call) and isinstance(gold, ex.Call):
-            return mine.name == gold.name and len(mine.arguments) == len(gold.arguments)
+            arguments = zip(mine.arguments, gold.arguments, strict=False)
+            return (
+                mine.name == gold.name
+                and is_unknown(mine.name)
+                and len(mine.arguments) == len(gold.arguments)
+                and not any(isinstance(a, ex.Number) and isinstance(b, ex.Number) and a != b for a, b in arguments)
+            )
         pair = {type(mine), type(gold)}
         if pair == {ex.Call, ex.Symbol}:
             # y = … for f(x) = …
@@ -316,6 +326,17 @@ def _labels_spread(items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
     if len(labels) == 1 and (unlabelled == len(items) - 1 or unlabelled == 0):
         return tuple(_value_of(item) for item in items)
     return items
+
+
+def _labels_agree(mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
+    """Whether two lists are about the same variables (x_1 and x_2 are about x); one without names is about any."""
+    mine_names, gold_names = _label_names(mine), _label_names(gold)
+    return not mine_names or not gold_names or mine_names == gold_names
+
+
+def _label_names(items: tuple[ex.Node, ...]) -> set[str]:
+    labels = [item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)]
+    return {label.name.split("_")[0] for label in labels if isinstance(label, ex.Symbol)} - {"?"}
 
 
 def _distinct_labels(items: tuple[ex.Node, ...]) -> bool:
