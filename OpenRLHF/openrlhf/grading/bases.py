@@ -109,8 +109,10 @@ class Bases(Cursor):
         items, _ = self.items(frozenset(("\\}", "|", "mid", ":", "vert")))
         self.bars -= 1
         if self.accept("|", "mid", ":", "vert", "colon"):
-            conditions, _ = self.items(frozenset(("\\}",)))
+            conditions, joined = self.items(frozenset(("\\}",)))
             self.expect("\\}")
+            if joined == "or":
+                conditions = [ex.Listed(tuple(conditions), joined)]
             if len(items) != 1:
                 raise Unreadable("a set of several elements with a condition")
             return ex.SetBuilder(items[0], tuple(conditions))

@@ -8,42 +8,34 @@ from openrlhf.grading.lexer import Unreadable
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.parser import parse
 from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.respelling import respelled
 from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
-from openrlhf.grading.words import ORDINALS, clock_time, number_from_words, plain_words, same_time
+from openrlhf.grading.words import (
+    ORDINALS,
+    clock_time,
+    number_from_words,
+    plain_words,
+    same_time,
+    says_the_same,
+    word_list,
+)
 
-_CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
+_CHOICE = re.compile(r"\(?([A-Ja-j])\)(.*)|([A-J])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
 _CHOICE_PREFIX = re.compile(
     r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
 )
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
+_OTHER_LETTER = re.compile(r"\([A-Ja-j]\)")
 _BRACKETED_LETTER = re.compile(r"\(([A-J])\)")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
-_RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
-_PREFIX = re.compile(
-    r"^(?:(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) "
-    r"|\\text ?\{ ?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ?\})",
-    re.IGNORECASE,
-)
-_IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:_ ?\{)? ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -]?\}? ?(\w+) ?\)?\}{0,2}$")
-_CURRENCY_CODE = re.compile(r"^(-?) ?(?:USD|US ?\\?\$|dollars?|EUR|GBP) ?(?=[-\d])")
 _ORDINAL = re.compile(r"(\d+) ?\^? ?(?:st|nd|rd|th)")
-_FOR_ALL = re.compile(
-    r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
-    r"(?:real|integer)[^,;]*$"
-)
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
-_LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
-_UNIT_AND = re.compile(r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)")
-_ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
-_COMPARED = re.compile(r"[<>]|\\(?:le|ge|lt|gt)")
-_BRACKET = re.compile(r"[\[\](]")
-_CUP = re.compile(r"\\cup(?![A-Za-z])")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _SETS_IN_WORDS = {
     "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
-    "no solution": "empty", "none": "empty", "no real solution": "empty",
+    "infinity": "infinity", "no solution": "empty", "none": "empty", "no real solution": "empty",
 }  # fmt: skip
 
 
@@ -98,8 +90,7 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
 
 def _read(text: str, thousands: bool = True) -> ex.Node | None:
     """The parsed answer, or None where it is not in the language."""
-    text = _respelled(text)
-    text = _IN_BASE.sub(r"\1_{\2}", _PREFIX.sub("", _RATIO_IN_WORDS.sub(r"\1:", _FOR_ALL.sub("", text))))
+    text = respelled(text)
     words = plain_words(text)
     if words in _SETS_IN_WORDS:
         return ex.Constant(_SETS_IN_WORDS[words])
@@ -119,17 +110,6 @@ def _ordinal(words: str) -> int | None:
     return int(match.group(1)) if match else ORDINALS.get(words)
 
 
-def _respelled(text: str) -> str:
-    """Spellings that the grammar has no place for, written as it has them."""
-    text = _CURRENCY_CODE.sub(r"\1\$", text)
-    text = _LETTER_TIMES.sub(r"\\times 10^", text)
-    text = _UNIT_AND.sub(r"\1 \2", text)
-    text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
-    if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
-        text = _CUP.sub(" or ", text)
-    return text
-
-
 def _several(node: ex.Node) -> bool:
     return isinstance(node, (ex.Listed, ex.SetOf, ex.Tuple))
 
@@ -138,6 +118,8 @@ def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     """What the words alone decide; None where they decide nothing."""
     mine_words, gold_words = plain_words(mine), plain_words(gold)
     if mine_words and mine_words == gold_words and _says_something(mine, gold):
+        return True
+    if says_the_same(mine_words, gold_words) or ((listed := word_list(mine)) and listed == word_list(gold)):
         return True
     mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
     if mine_time and gold_time:
@@ -183,7 +165,9 @@ def _choice(text: str) -> tuple[str, str] | None:
     if match is None:
         return None
     letter = match.group(1) or match.group(3) or match.group(5)
-    return letter.upper(), (match.group(2) or match.group(4) or match.group(6) or "").strip()
+    rest = (match.group(2) or match.group(4) or match.group(6) or "").strip()
+    # (a) 3, (b) 4 has parts and chooses nothing.
+    return None if _OTHER_LETTER.search(rest) else (letter.upper(), rest)
 
 
 def _untyped(text: str) -> str:

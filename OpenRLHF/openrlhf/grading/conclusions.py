@@ -9,12 +9,13 @@ NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?
 
 _CONCLUDES = re.compile(
     r"^[\s\-*_#>✅]*(?:(?:and\s+)?(?:therefore|thus|hence|so|consequently|accordingly|in\s+(?:conclusion|total|summary)|"
-    r"finally|altogether|overall)\b|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：])[,，:：]?",
+    r"finally|altogether|overall)\b|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：]"
+    r"|(?=(?:total|the)\b))[,，:：]?",
     re.IGNORECASE,
 )
 _PLEASANTRY = re.compile(r"^[\s*_]*(?:i\s+hope|let\s+me\s+know|please\s+let|thank|feel\s+free|note\b)", re.IGNORECASE)
 _BE = re.compile(
-    r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|as|get|have|obtain)\b|是|为|等于)"
+    r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|as|get|have|obtain)\b|是|为|等于|(?<![<>=!])=)"
     r"(?:\s+(?:equal\s+to|given\s+by)\b)?"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")

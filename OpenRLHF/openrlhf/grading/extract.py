@@ -25,24 +25,34 @@ _EMPHASIS = r"[*_\s]*"
 _PHRASE = re.compile(
     rf"""
     (?:
-        \b(?:answers?|correct\s+(?:option|choice|letter)|(?:option|choice)\s+that\s+is\s+correct)\b
+        \b(?:answers?|ans\b|correct\s+(?:option|choice|letter)|(?:option|choice)\s+that\s+is\s+correct
+           |final\s+(?:result|value|solution))\b
         (?:\s*\([^()\n]{{0,40}}\))?
         (?:\s+(?:to|for|of|in)\s[^.:\n$\\]{{1,80}}?)?
         (?:{_BE}{_EMPHASIS}:?|{_EMPHASIS}:{_EMPHASIS})
+      | \bans\.(?=\s)
+      | (?:^|\n)[\s#*_>]{{0,20}}(?:the\s+)?(?:final\s+)?answers?[ \t*_:]*\n
       | \#{{4}}(?!\#)
+      | <answer>
       | 答案(?:是|为|[:：])[:：]?
-      | (?:故选|应选|选择|故答案为)[:：]?
+      | (?:故选|应选|选择|故答案为|选(?=\s*[:：]?\s*[(（]?[A-E]))[:：]?
     )
     {_EMPHASIS}
     """,
     re.IGNORECASE | re.VERBOSE,
+)
+# "7 is the answer", "option (A) is correct".
+_REVERSED = re.compile(
+    r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*\*[^*\n]{1,80}\*\*|\(?[A-E]\)?(?![A-Za-z])|-?\d[\d.,/]*)"
+    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b",
 )
 _LEAD_IN = re.compile(
     r"^(?:[\s*_:：]|(?:therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
     re.IGNORECASE,
 )
 _AFTERTHOUGHT = re.compile(
-    r"(?:,|\s)\s*(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)\b|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s",
+    r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
+    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
     re.IGNORECASE,
 )
 # An answer that is a sentence: "The largest n is 34", "Jane started 3 hours ago".
@@ -58,6 +68,8 @@ _RESTATES = re.compile(
 _ONLY_JOINS = re.compile(
     r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
 )
+# Two lines of an aligned system: x &= 3 \\ y &= 4.
+_NEXT_LINE = re.compile(r"\s*\\\\\s*[A-Za-z](?:_\{?\w+\}?)?\s*&?\s*=\s*&?\s*")
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
 # A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
@@ -83,6 +95,8 @@ def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | 
             return announced
     if policy.answer_kind == "choice" and (letters := _LETTER.findall(tail)):
         return letters[-1]
+    if not phrases and (reversed_ := list(_REVERSED.finditer(tail))):
+        return reversed_[-1].group("value").strip("*")
     if not phrases and (concluded := _concluded_answer(tail, policy)):
         return concluded
     if policy.last_number and (numbers := NUMBER.findall(tail)):
@@ -125,7 +139,7 @@ def _unwrap(content: str) -> str:
 def _stand_together(text: str, first: Box, second: Box) -> bool:
     """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
     between = text[first.end : second.start]
-    if _ONLY_JOINS.fullmatch(between):
+    if _ONLY_JOINS.fullmatch(between) or _NEXT_LINE.fullmatch(between):
         return True
     if len(between) > 200 or SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
         return False

@@ -48,6 +48,7 @@ class Comparison:
         return items[0] if len(items) == 1 else node
 
     def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
+        mine, gold = _without_domain(mine), _without_domain(gold)
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
             return self.same(mine, gold)
         if _is_condition(mine) or _is_condition(gold):
@@ -200,7 +201,7 @@ class Comparison:
             return self.collections(mine, gold)
         if self.quantities.rounded(mine, gold):
             return True
-        return same_value(*matching_constants(mine, gold))
+        return any(same_value(*sides) for sides in matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
         mine, gold = _as_tuple(mine, gold), _as_tuple(gold, mine)
@@ -261,6 +262,16 @@ def _is_region(node: ex.Node) -> bool:
     return isinstance(node, _REGIONS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
 
 
+def _without_domain(node: ex.Node) -> ex.Node:
+    """A function whose domain is added behind it ("x + 2, x ≠ 3") without that."""
+    if isinstance(node, ex.Listed) and len(node.items) == 2:
+        value, domain = node.items
+        excluded = isinstance(domain, ex.Relation) and domain.operators == ("!=",)
+        if excluded and not isinstance(value, ex.Relation) and _variables(value) & _variables(domain):
+            return value
+    return node
+
+
 def _has_signs(node: ex.Node) -> bool:
     return any(isinstance(part, ex.PlusMinus) for part in node.walk())
 
@@ -293,6 +304,14 @@ def _is_label(node: ex.Node) -> bool:
     return False
 
 
+def _is_combined(node: ex.Node) -> bool:
+    """m + n, abc, p - q: a combination of quantities that the question asked for by this name."""
+    parts = node.terms if isinstance(node, ex.Sum) else (node,)
+    factors = [factor for part in parts for factor in (part.factors if isinstance(part, ex.Product) else (part,))]
+    symbols = [factor for factor in factors if isinstance(factor, ex.Symbol)]
+    return len(set(symbols)) > 1 and all(isinstance(factor, ex.Symbol) or factor == ex.MINUS_ONE for factor in factors)
+
+
 def _results(relation: ex.Relation) -> list[ex.Node]:
     """The values that an equation may stand for when it is compared with a value: x = 5, 5 = x, 2 + 3 = 5."""
     first, last = relation.sides[0], relation.sides[-1]
@@ -302,7 +321,7 @@ def _results(relation: ex.Relation) -> list[ex.Node]:
         results = [last]
     elif isinstance(last, ex.Symbol) and not _variables(last) & _variables(first):
         return [first]
-    elif not any(_variables(side) for side in relation.sides):
+    elif not any(_variables(side) for side in relation.sides) or (_is_combined(first) and not _variables(last)):
         results = [last]
     else:
         return []

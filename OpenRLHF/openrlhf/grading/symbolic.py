@@ -3,6 +3,8 @@
 Runs in a worker of its own that can be killed; may take arbitrarily long.
 """
 
+import re
+
 import sympy
 from latex2sympy2_extended import latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
@@ -14,6 +16,8 @@ _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _DIGITS = 25
 _AGREEMENT = sympy.Float(10) ** -18
 _POINTS = (sympy.Rational(3, 7), sympy.Rational(5, 8), sympy.Rational(2, 9))
+_WHOLE_POINTS = (sympy.Integer(3), sympy.Integer(5), sympy.Integer(8))
+_BARE_FRACTION = re.compile(r"\\frac ?(\d|\{[^{}]*\}) ?(\d|\{[^{}]*\})")
 
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, str]:
@@ -30,9 +34,11 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     symbols = sorted(difference.free_symbols, key=str)
     if not symbols:
         return _vanishes(difference.doit()), "symbolic"
-    # Each point shifts every symbol by something else, so that none of them are equal.
-    for point in _POINTS:
-        values = {symbol: point + sympy.Rational(place, 31) for place, symbol in enumerate(symbols)}
+    # Each point shifts every symbol by something else, so that none of them are equal. What may be the last
+    # index of a sum has to be a whole number.
+    counts = difference.has(sympy.Sum, sympy.Product)
+    for point in _WHOLE_POINTS if counts else _POINTS:
+        values = {symbol: point + sympy.Rational(place, 1 if counts else 31) for place, symbol in enumerate(symbols)}
         if not _vanishes(difference.subs(values).doit()):
             return False, "symbolic"
     return True, "symbolic"
@@ -52,7 +58,8 @@ def _vanishes(difference: sympy.Expr) -> bool:
 
 def _read(answer: str) -> sympy.Basic | None:
     try:
-        parsed = latex2sympy(tidy(answer), conversion_config=_CONVERSION)
+        text = _BARE_FRACTION.sub(lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer))
+        parsed = latex2sympy(text, conversion_config=_CONVERSION)
     except Exception:  # its parser raises bare Exception for anything it cannot read
         return None
     return parsed if isinstance(parsed, sympy.Basic) else None

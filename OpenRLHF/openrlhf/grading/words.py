@@ -73,6 +73,13 @@ _SAME_MEANING = {
 }  # fmt: skip
 
 
+_WORDY = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,}){0,4}")
+_NEGATION = re.compile(r"\b(?:not|n't|never|neither)\b")
+_SEPARATOR = re.compile(r" ?, ?(?:and |or )?| and | or ")
+_SUBJECT = re.compile(r"(?:[^\W\d_]+ ){1,4}(?:is|are|was|were)(?: both)?")
+_NOUNS = frozenset(("triangle", "function", "number", "numbers", "integer", "lines", "line", "angle", "series"))
+
+
 def number_from_words(text: str) -> Fraction | None:
     """The number that English words spell ("twenty-one", "two thirds", "3 million"); None for other text."""
     lowered = text.strip().lower()
@@ -153,6 +160,24 @@ def _hours(time: tuple[int, int, int, str]) -> int:
     if not time[3]:
         return time[0]
     return time[0] % 12 + (12 if time[3] == "p" else 0)
+
+
+def word_list(answer: str) -> list[str]:
+    """The words of "red, blue" or "red and blue", sorted; none where it is no list of words."""
+    items = [plain_words(item) for item in _SEPARATOR.split(_TEXT_COMMAND.sub(" ", answer))]
+    return sorted(items) if len(items) > 1 and all(map(_WORDY.fullmatch, items)) else []
+
+
+def says_the_same(mine: str, gold: str) -> bool:
+    """Whether plain words say in a sentence, or with their noun, what the gold says in short."""
+    if not _WORDY.fullmatch(gold) or not mine or _NEGATION.search(mine):
+        return False
+    if gold in ("yes", "no"):
+        return mine.startswith((gold + ",", gold + " "))
+    rest = mine.removesuffix(gold).rstrip() if mine.endswith(gold) else None
+    if rest and (_SUBJECT.fullmatch(rest) or (gold in ("converges", "diverges") and len(rest.split()) < 4)):
+        return True
+    return any({mine, gold} == {word, f"{word} {noun}"} for word in (mine, gold) for noun in _NOUNS)
 
 
 def plain_words(answer: str) -> str:
