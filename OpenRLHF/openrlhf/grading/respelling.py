@@ -6,6 +6,8 @@ _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)
 # A label of words before the value: "Total: 18".
 _LABEL = re.compile(r"^[A-Za-z]{3,}(?: [A-Za-z]+){0,3}: ?(?=\S)")
+# An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
+_RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
 _FOR_ALL = re.compile(
     r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
     r"(?:real|integer)[^,;]*$"
@@ -54,7 +56,7 @@ def respelled(text: str) -> str:
 def _without_announcement(text: str) -> str:
     """Without the words around the answer: labels, "either", "for all real x"."""
     if ":" in text:
-        text = _LABEL.sub("", text)
+        text = _RESTATED.sub("", _LABEL.sub("", text))
     text = _ALL_BUT.sub(r"\\mathbb{R} \\setminus \\{\1\\}", text)
     return _PREFIX.sub("", _without_part_labels(_FOR_ALL.sub("", text)))
 

@@ -12,6 +12,7 @@ _MOST_SIGNS = 4
 _SETS = (ex.Constant, ex.SetOf, ex.SetOperation, ex.SetBuilder)
 _AXES = re.compile(r"(?:mathbf|vec|hat|bm|boldsymbol):(?:i|j|k|imath|jmath)")
 _FREE_CONSTANT = re.compile(r"[cCkKABD](?:_\d+)?")
+_BY_HABIT = re.compile(r"[cCkK](?:_\d+)?")
 _MOST_CONSTANTS = 4
 
 
@@ -126,7 +127,13 @@ def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.N
     only_gold = sorted(gold_names - mine_names)
     if not only_mine or len(only_mine) != len(only_gold):
         return [(mine, gold)]
-    if not all(map(_FREE_CONSTANT.fullmatch, (*only_mine, *only_gold))):
+    shared = mine_names & gold_names
+    if not shared or not all(map(_FREE_CONSTANT.fullmatch, (*only_mine, *only_gold))):
+        return [(mine, gold)]
+    # c_1 on both sides means that the names were taken over, and c_3 for c_2 is a slip. One letter alone may be
+    # anything; only c and k are constants by habit.
+    one_letter = len(only_mine) == 1 and not all(map(_BY_HABIT.fullmatch, (*only_mine, *only_gold)))
+    if one_letter or any(map(_FREE_CONSTANT.fullmatch, shared)):
         return [(mine, gold)]
     if len(only_mine) > _MOST_CONSTANTS:
         raise TooComplex

@@ -134,16 +134,26 @@ class Comparison:
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
                 names = mine.sides[0].arguments, gold.sides[0].arguments
+                if any(_variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
+                    return False
                 mine_results = [renamed(value, *names) for value in mine_results]
-            return any(self.rounded_or_same(gold, value, side) for value in mine_results for side in gold_results)
+            return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
             if mine_results and gold_results and not _variables(mine) and not _variables(gold):
-                return self.same(mine.sides[0], gold.sides[0]) and self.same(mine_results[-1], gold_results[-1])
+                named_alike = self.same(mine.sides[0], gold.sides[0])
+                return named_alike and self.same_results(mine_results, gold_results, gold)
             mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
             return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
         return len(mine.sides) == len(gold.sides) and self.in_order(mine.sides, gold.sides)
+
+    def same_results(self, mine: list[ex.Node], gold: list[ex.Node], relation: ex.Relation) -> bool:
+        """Whether the values of two equations agree; where both show what an exact value comes to, in both."""
+        if len(mine) == len(gold) == 2:
+            shown = self.same(mine[0], gold[0]) or self.quantities.rounds_to(gold[1], mine[0])
+            return shown and self.same(mine[1], gold[1])
+        return any(self.rounded_or_same(relation, value, side) for value in mine for side in gold)
 
     def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
         if not _variables_agree(mine, gold):
@@ -285,6 +295,11 @@ def _is_condition(node: ex.Node) -> bool:
 
 def _variables(node: ex.Node) -> set[str]:
     return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
+
+
+def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:
+    """The variables that a definition f(x) = … binds."""
+    return {argument.name for argument in arguments if isinstance(argument, ex.Symbol)}
 
 
 def _variables_agree(mine: ex.Node, gold: ex.Node) -> bool:
