@@ -50,7 +50,8 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | N
         return _unread(mine, theirs, first or second)
     equal, how = _compare_read(first, second, policy)
     # "100,200" may be two numbers, but only where the other side says that there are several.
-    if not equal and (_several(first) or _several(second)) and _GROUPED.search(mine + " " + theirs):
+    listed = _several(second) or (_several(first) and not isinstance(first, ex.Tuple))
+    if not equal and listed and _GROUPED.search(mine + " " + theirs):
         first, second = _read(mine, thousands=False), _read(theirs, thousands=False)
         if first is not None and second is not None:
             return _compare_read(first, second, policy)

@@ -7,6 +7,10 @@ SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
 MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 
+# A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.
+_NOTHING_ELSE = re.compile(
+    rf"\*{{0,2}}(?:\(?[A-E]\)?|{MATH.pattern}|(?:[a-z] ?= ?)?\$?{NUMBER.pattern}(?: ?[A-Za-z°]{{1,12}})?)\*{{0,2}}\.?"
+)
 _CONCLUDES = re.compile(
     r"^[\s\-*_#>✅]*(?:(?:and\s+)?(?:therefore|thus|hence|so|consequently|accordingly|in\s+(?:conclusion|total|summary)|"
     r"finally|altogether|overall)\b|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：]"
@@ -34,6 +38,8 @@ def last_conclusion(text: str) -> str | None:
 
     The sentence has to be complete, and to announce itself by a word like "therefore" or a bold value.
     """
+    if _NOTHING_ELSE.fullmatch(text.strip()):
+        return text.strip().strip("*")
     sentence = _last_sentence(text[-_WINDOW:])
     if sentence is None:
         return None

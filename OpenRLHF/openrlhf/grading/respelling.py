@@ -6,8 +6,8 @@ _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)
 # A label of words before the value: "Total: 18".
 _LABEL = re.compile(r"^[A-Za-z]{3,}(?: [A-Za-z]+){0,3}: ?(?=\S)")
-# An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
-_RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
+# An inequality that is restated as an interval, "-9 < x < 0: (-9, 0)": the union of both is either.
+_RESTATED = re.compile(r"^([^:]*(?:[<>]|\\[lg]e)[^:]*): ?(?=[\[(])")
 _FOR_ALL = re.compile(
     r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
     r"(?:real|integer)[^,;]*$"
@@ -17,6 +17,9 @@ _ALL_BUT = re.compile(
     r"(?:[a-z] ?= ?)?([^a-z]+)$"
 )
 _RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
+_BY = re.compile(r"(\d) ?(?:\\text ?\{ ?by ?\}|by) ?(?=\d)")
+# A segment is named with or without its bar.
+_SEGMENT = re.compile(r"\\overline ?\{ ?([A-Z]) ?([A-Z]) ?\}")
 _IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:_ ?\{)? ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -]?\}? ?(\w+) ?\)?\}{0,2}$")
 
 _CURRENCY_CODE = re.compile(r"^(-?) ?(?:USD|US ?\\?\$|dollars?|EUR|GBP) ?(?=[-\d])")
@@ -50,13 +53,14 @@ def respelled(text: str) -> str:
     text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
         text = _CUP.sub(" or ", text)
+    text = _BY.sub(r"\1\\times ", _SEGMENT.sub(r"\1\2", text))
     return _IN_BASE.sub(r"\1_{\2}", _RATIO_IN_WORDS.sub(r"\1:", text))
 
 
 def _without_announcement(text: str) -> str:
     """Without the words around the answer: labels, "either", "for all real x"."""
     if ":" in text:
-        text = _RESTATED.sub("", _LABEL.sub("", text))
+        text = _RESTATED.sub(r"\1 or ", _LABEL.sub("", text))
     text = _ALL_BUT.sub(r"\\mathbb{R} \\setminus \\{\1\\}", text)
     return _PREFIX.sub("", _without_part_labels(_FOR_ALL.sub("", text)))
 

@@ -20,8 +20,8 @@ _define("length", _F(1, 100), "cm cms centimeter centimeters centimetre centimet
 _define("length", _F(1, 1000), "mm millimeter millimeters millimetre millimetres")
 _define("length", _F(1, 10**9), "nm nanometer nanometers")
 _define("length", 1000, "km kms kilometer kilometers kilometre kilometres")
-_define("length", _F(254, 10000), "in inch inches")
-_define("length", _F(3048, 10000), "ft foot feet")
+_define("length", _F(254, 10000), "in inch inches ''")
+_define("length", _F(3048, 10000), "ft foot feet '")
 _define("length", _F(9144, 10000), "yd yard yards")
 _define("length", _F(1609344, 1000), "mi mile miles")
 _define("mass", 1, "g gram grams gm gms")
@@ -77,7 +77,7 @@ _SQUARE = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _GENERAL = frozenset(("unit", "units"))
 GENERAL = "unit"
 _TEMPERATURES = frozenset(("temperature", "temperature c", "kelvin"))
-_PIECES = re.compile(r"[A-Za-z]+|[^\W\d_]+|[$£€¢%]|\d+|\^|/|-|\*|[()]")
+_PIECES = re.compile(r"[A-Za-z]+|[^\W\d_]+|[$£€¢%]|'+|\d+|\^|/|-|\*|[()]")
 _MULTI_LETTER_NAMES = frozenset(name for name in _TABLE if len(name) > 1) | frozenset(_WHOLE) | _GENERAL
 
 
