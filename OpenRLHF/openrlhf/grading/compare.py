@@ -8,7 +8,7 @@ from openrlhf.grading.lexer import Unreadable
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.parser import parse
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.respelling import respelled
+from openrlhf.grading.respelling import respelled, said_once
 from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
 from openrlhf.grading.words import (
@@ -41,7 +41,7 @@ _SETS_IN_WORDS = {
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
-    mine, theirs = tidy(prediction), tidy(gold)
+    mine, theirs = said_once(tidy(prediction), tidy(gold))
     by_text = _compare_text(mine, theirs, policy)
     if by_text is not None:
         return by_text, "text"

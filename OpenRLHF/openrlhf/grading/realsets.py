@@ -169,8 +169,10 @@ def _comparison(left: ex.Node, operator: str, right: ex.Node) -> tuple[Interval,
     names = {part.name for side in (left, right) for part in side.walk() if isinstance(part, ex.Symbol)}
     if len(names) != 1:
         raise NotRealSet
-    infinite = [isinstance(part, ex.Constant) and part.name == "infinity" for part in (*left.walk(), *right.walk())]
-    if any(infinite):
+    parts = (*left.walk(), *right.walk())
+    if any(isinstance(part, (ex.Tuple, ex.SetOf, ex.Ratio)) for part in parts):
+        raise NotRealSet
+    if any(isinstance(part, ex.Constant) and part.name == "infinity" for part in parts):
         return EVERYTHING
     bound, slope = _solved(left, right, names.pop())
     if slope < 0:

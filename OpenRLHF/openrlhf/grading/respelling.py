@@ -6,8 +6,8 @@ _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)
 # A label of words before the value: "Total: 18".
 _LABEL = re.compile(r"^[A-Za-z]{3,}(?: [A-Za-z]+){0,3}: ?(?=\S)")
-# An inequality that is restated as an interval, "-9 < x < 0: (-9, 0)": the union of both is either.
-_RESTATED = re.compile(r"^([^:]*(?:[<>]|\\[lg]e)[^:]*): ?(?=[\[(])")
+# An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
+_RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
 _FOR_ALL = re.compile(
     r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
     r"(?:real|integer)[^,;]*$"
@@ -57,10 +57,17 @@ def respelled(text: str) -> str:
     return _IN_BASE.sub(r"\1_{\2}", _RATIO_IN_WORDS.sub(r"\1:", text))
 
 
+def said_once(mine: str, gold: str) -> tuple[str, str]:
+    """Both answers, without the inequality of one that restates it as an interval where the other does not."""
+    if (":" in mine) != (":" in gold):
+        return _RESTATED.sub("", mine), _RESTATED.sub("", gold)
+    return mine, gold
+
+
 def _without_announcement(text: str) -> str:
     """Without the words around the answer: labels, "either", "for all real x"."""
     if ":" in text:
-        text = _RESTATED.sub(r"\1 or ", _LABEL.sub("", text))
+        text = _LABEL.sub("", text)
     text = _ALL_BUT.sub(r"\\mathbb{R} \\setminus \\{\1\\}", text)
     return _PREFIX.sub("", _without_part_labels(_FOR_ALL.sub("", text)))
 

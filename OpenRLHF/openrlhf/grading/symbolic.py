@@ -34,14 +34,22 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     symbols = sorted(difference.free_symbols, key=str)
     if not symbols:
         return _vanishes(difference.doit()), "symbolic"
-    # Each point shifts every symbol by something else, so that none of them are equal. What may be the last
-    # index of a sum has to be a whole number.
-    counts = difference.has(sympy.Sum, sympy.Product)
-    for point in _WHOLE_POINTS if counts else _POINTS:
-        values = {symbol: point + sympy.Rational(place, 1 if counts else 31) for place, symbol in enumerate(symbols)}
+    # Each point shifts every symbol by something else, so that none of them are equal.
+    counts = _bounds(difference)
+    for point, whole in zip(_POINTS, _WHOLE_POINTS, strict=True):
+        values = {
+            symbol: whole + place if symbol in counts else point + sympy.Rational(place, 31)
+            for place, symbol in enumerate(symbols)
+        }
         if not _vanishes(difference.subs(values).doit()):
             return False, "symbolic"
     return True, "symbolic"
+
+
+def _bounds(expression: sympy.Expr) -> set[sympy.Basic]:
+    """The symbols that bound the indices of sums and products, which have to be whole numbers."""
+    limits = [limit for part in expression.atoms(sympy.Sum, sympy.Product) for limit in part.limits]
+    return {symbol for limit in limits for bound in limit[1:] for symbol in bound.free_symbols}
 
 
 def _ordered(expression: sympy.Basic) -> sympy.Basic:

@@ -45,6 +45,9 @@ _SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|
 _GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
+# Formulas on lines of their own, and equations that a wide space keeps apart, are items of a list.
+_LINES = re.compile(r"\$[ \t]*\n\s*\$")
+_APART = re.compile(r"(=[^=,;]{1,200}?)\\q?quad(?![A-Za-z])(?=[^=]{1,200}=)")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _EMPTINESS = re.compile(r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]")
 _BLANKS = re.compile(r"\s+")
@@ -60,6 +63,7 @@ def tidy(answer: str) -> str:
     if not text.isascii():
         text = _plain_symbols(text)
     if "\\" in text:
+        text = _APART.sub(r"\1, ", _LINES.sub("$, $", text))
         text = _FRACTIONS.sub(r"\\frac", text)
         text = _BINOMIALS.sub(r"\\binom", text)
         text = _STYLE.sub("", _DEGREE.sub(r"^\\circ ", text))
