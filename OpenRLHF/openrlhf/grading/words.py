@@ -168,8 +168,12 @@ def word_list(answer: str) -> list[str]:
     return sorted(items) if len(items) > 1 and all(map(_WORDY.fullmatch, items)) else []
 
 
-def says_the_same(mine: str, gold: str) -> bool:
-    """Whether plain words say in a sentence, or with their noun, what the gold says in short."""
+def says_the_same(first: str, second: str) -> bool:
+    """Whether one of two answers in plain words says in a sentence, or with its noun, what the other says in short."""
+    return _says(first, second) or _says(second, first)
+
+
+def _says(mine: str, gold: str) -> bool:
     if not _WORDY.fullmatch(gold) or not mine or _NEGATION.search(mine):
         return False
     if gold in ("yes", "no"):

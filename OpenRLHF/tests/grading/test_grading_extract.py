@@ -120,6 +120,12 @@ def test_a_policy_widens_the_search(response, policy, answer):
         "1," * 500_000,
         "*" * 1_000_000,
         "\0" * 1_000_000,
+        "So " * 300_000,
+        "is the answer " * 70_000,
+        "the" + " " * 1_000_000 + "answer",
+        "**" * 500_000,
+        "$x$ is the " * 90_000,
+        "answer\n" * 140_000,
     ],
     ids=lambda text: repr(text[:12]),
 )
