@@ -45,7 +45,13 @@ class Arithmetic(Bases):
                 factors.append(self.signed_factor())
             elif text in OVER:
                 self.at += 1
-                factors.append(ex.reciprocal(self.signed_factor()))
+                under = self.signed_factor()
+                if isinstance(under, ex.Quantity) and under.unit in ("%", "circ"):
+                    # 1/4 % is a quarter of one per cent.
+                    value = ex.Product((*factors, ex.reciprocal(under.value)))
+                    factors = [ex.Quantity(value, under.unit)]
+                    continue
+                factors.append(ex.reciprocal(under))
             elif self.starts_factor():
                 if mixed := self.mixed_number(factors):
                     factors[-1] = self.postfixed(mixed)

@@ -26,7 +26,7 @@ _CHOICE_PREFIX = re.compile(
     r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
 )
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
-_OTHER_LETTER = re.compile(r"\([A-Ja-j]\)")
+_OTHER_LETTER = re.compile(r"\([A-Ja-j]\)|(?<![A-Za-z])[A-J][.)] ")
 _BRACKETED_LETTER = re.compile(r"\(([A-J])\)")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
 _ORDINAL = re.compile(r"(\d+) ?\^? ?(?:st|nd|rd|th)")

@@ -70,6 +70,9 @@ class Comparison:
             other = other.sides[-1]
         items = tuple(_value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
+            if _distinct_labels(one.items):
+                # x = 2, y = 3 says more than {2, 3}.
+                return False
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
         if isinstance(other, ex.Relation) and other.operators == ("=",) and isinstance(other.sides[1], ex.Tuple):
             other = other.sides[1]

@@ -42,7 +42,7 @@ _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
 _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])")
 _SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~")
-_GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
+_GROUPED = re.compile(r",(?: *\\!)+ *(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
 # Formulas on lines of their own, and equations that a wide space keeps apart, are items of a list.
@@ -51,7 +51,8 @@ _APART = re.compile(r"(=[^=,;]{1,200}?)\\q?quad(?![A-Za-z])(?=[^=]{1,200}=)")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _EMPTINESS = re.compile(r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]")
 _BLANKS = re.compile(r"\s+")
-_BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
+# "32, 349" is two numbers, so that its space means something too.
+_BLANK_INSIDE = re.compile(r"(?<!\d)(?<!\d,) | (?!\d)")
 
 
 def tidy(answer: str) -> str:
@@ -95,7 +96,7 @@ def has_substance(text: str) -> bool:
 
 
 def compact(tidied: str) -> str:
-    """Without the spaces that mean nothing: those that do not stand between two digits."""
+    """Without the spaces that mean nothing: those that do not stand between two digits or numbers of a list."""
     return _BLANK_INSIDE.sub("", tidied)
 
 

@@ -75,6 +75,7 @@ _SAME_MEANING = {
 
 _WORDY = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,}){0,4}")
 _NEGATION = re.compile(r"\b(?:not|n't|never|neither)\b")
+_ELABORATED = re.compile(r",| (?:it|they|this|that|he|she|because|since)\b")
 _SEPARATOR = re.compile(r" ?, ?(?:and |or )?| and | or ")
 _SUBJECT = re.compile(r"(?:[^\W\d_]+ ){1,4}(?:is|are|was|were)(?: both)?")
 _NOUNS = frozenset(("triangle", "function", "number", "numbers", "integer", "lines", "line", "angle", "series"))
@@ -177,7 +178,7 @@ def _says(mine: str, gold: str) -> bool:
     if not _WORDY.fullmatch(gold) or not mine or _NEGATION.search(mine):
         return False
     if gold in ("yes", "no"):
-        return mine.startswith((gold + ",", gold + " "))
+        return _ELABORATED.match(mine.removeprefix(gold)) is not None and mine.startswith(gold)
     rest = mine.removesuffix(gold).rstrip() if mine.endswith(gold) else None
     if rest and (_SUBJECT.fullmatch(rest) or (gold in ("converges", "diverges") and len(rest.split()) < 4)):
         return True
