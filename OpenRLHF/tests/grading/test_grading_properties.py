@@ -19,8 +19,14 @@ EQUAL_NEIGHBOURS = {
 }
 
 
-# A sign or a bracket that the gold has and the prediction may leave out, but not add.
-ONE_WAY = {(r"0.28\%", "0.28"), ("(2,900)", "$2,900$")}
+# What the gold has and the prediction may leave out, but not add: a percent sign, a bracket, names that order.
+ONE_WAY = {
+    (r"0.28\%", "0.28"),
+    (r"0.75\%", "0.75"),
+    (r"\frac{1}{3}\%", r"\frac{1}{3}"),
+    ("(2,900)", "$2,900$"),
+    ("2, 3", r"3 \text{ cats}, 2 \text{ dogs}"),
+}
 
 
 def _unequal(pool, pairs):
