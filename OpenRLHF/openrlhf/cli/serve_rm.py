@@ -57,13 +57,15 @@ def serve(args: Namespace, notes: Sequence[str], listener: socket.socket) -> Non
     line = ScoringQueue(models, workers=args.workers, batch_size=args.batch_size)
     service = RewardService(models[0], line, max_requests=args.max_requests, max_bytes=args.max_request_mb * (1 << 20))
     config = uvicorn.Config(
-        service.app(), lifespan="off", server_header=False, proxy_headers=False, timeout_graceful_shutdown=SHUTDOWN_S
+        service.app(),
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        access_log=False,  # a trainer asks many times a second; GET /health counts
+        timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # uvicorn has handlers of its own and raises the signal again at the end
-        signal.signal(number, _ignore)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)  # uvicorn has handlers of its own and raises the signal again at the end
     print(f"ready: {_url(listener)}/get_reward, {len(models)} model(s), {args.workers} worker(s)", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
     line.close()
