@@ -18,8 +18,6 @@ NO_SAMPLING = "intro_num_candidates intro_top_k intro_clip_max"
 NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 # Accepted for OpenRLHF's sake; what they ask for is done otherwise here, or not at all.
 ONLY_ACCEPTED = {
-    "aux_loss_coef": "no balancing loss is added for mixtures of experts",
-    "max_ckpt_mem": "--max_ckpt_num limits the checkpoints that are kept",
     "ring_head_stride": "ring attention is not implemented",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
     "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
@@ -32,9 +30,10 @@ ONLY_ACCEPTED = {
 
 
 def ineffective_flags(args: Namespace, given: Set[str]) -> list[str]:
-    """Sentences about flags of train_ppo_ray_intro or train_sft that were given and have no effect.
+    """Sentences about flags of a training command that were given and have no effect.
 
-    given: names without dashes, from `flags.given_flags`.
+    given: names without dashes, from `flags.given_flags`. UserError: where the model's configuration has to be known
+    and cannot be had.
     """
     reasons: dict[str, str] = {}
     for names, reason in _reasons(args, given):
@@ -45,8 +44,11 @@ def ineffective_flags(args: Namespace, given: Set[str]) -> list[str]:
 
 def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
     yield from ONLY_ACCEPTED.items()
+    if "aux_loss_coef" in given and args.aux_loss_coef > 0 and not _has_experts(args.pretrain):
+        yield "aux_loss_coef", "the model is no mixture of experts"
     if not hasattr(args, "advantage_estimator"):
         return
+    yield "max_ckpt_mem", "--max_ckpt_num limits the checkpoints that are kept"
     yield "max_len", "lengths are limited by --prompt_max_len and --generate_max_len"
     if not args.eval_dataset:
         yield NO_EVALUATION, "there is no --eval_dataset"
@@ -73,3 +75,10 @@ def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
         yield "intro_posterior_ema", f"--intro_posterior is {args.intro_posterior}, not ema"
     if args.hinted_eval_steps <= 0:
         yield "hinted_eval_prompts", "--hinted_eval_steps asks for no hinted evaluation"
+
+
+def _has_experts(model: str) -> bool:
+    from openrlhf.models.loader import load_config
+    from openrlhf.models.moe import is_mixture_of_experts
+
+    return is_mixture_of_experts(load_config(model))

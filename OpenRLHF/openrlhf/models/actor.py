@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from openrlhf.config.errors import UserError
+from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoreSpec, ScoringHead
 
@@ -14,13 +15,22 @@ class Actor(nn.Module):
     """Scores ragged rows. `model` is the plain transformers (or PEFT) model, for saving and loading.
 
     packed: lay rows out end to end in one row; otherwise as a padded rectangle. Results do not depend on it.
+    balance: the balancing loss of a mixture of experts, for models that are trained with one.
     """
 
-    def __init__(self, model: nn.Module, *, packed: bool = True, pad_token_id: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        packed: bool = True,
+        pad_token_id: int = 0,
+        balance: RouterBalance | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.packed = packed
         self.pad_token_id = pad_token_id
+        self.balance = balance
         causal_lm = self.causal_lm
         _refuse_unscorable(causal_lm)
         head = causal_lm.get_output_embeddings()
@@ -58,17 +68,25 @@ class Actor(nn.Module):
         posterior_hidden: Tensor | None = None,
         posterior_head: ScoringHead | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """The fields of `Scores` for the rows' scored tokens, or, where `spec` is None, their predictors' hidden
-        states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it finds in tuples.
+        """The fields of `Scores` for the rows' scored tokens, and with `balance` its scalar behind them; or, where
+        `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it
+        finds in tuples.
 
         posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         """
-        hidden = rows.hidden_states(self.causal_lm.base_model, packed=self.packed, pad_token_id=self.pad_token_id)
+        balance = None if spec is None else self.balance
+        hidden, router_logits = rows.run(
+            self.causal_lm.base_model,
+            packed=self.packed,
+            pad_token_id=self.pad_token_id,
+            router_logits=balance is not None,
+        )
         hidden = hidden[rows.predictors]
         if spec is None:
             return hidden
-        return self.head(hidden, spec, posterior_hidden, posterior_head)
+        scores = self.head(hidden, spec, posterior_hidden, posterior_head)
+        return scores if balance is None else (*scores, balance(router_logits))
 
 
 def _refuse_unscorable(model: Any) -> None:

@@ -15,6 +15,7 @@ from transformers import (
 
 from openrlhf.config.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
+from openrlhf.models.moe import router_balance
 from openrlhf.models.scalar import ScalarHead, ScalarModel, stored_head
 
 
@@ -65,6 +66,7 @@ def load_actor(
 
     args: the command's flags after the rules between them, which settle `attn_implementation`.
     """
+    balance = router_balance(load_config(path), args) if trainable else None
     model = _from_pretrained(AutoModelForCausalLM, path, args, zero3_config)
     if not trainable:
         model.requires_grad_(False)
@@ -76,7 +78,7 @@ def load_actor(
         model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
     if getattr(args, "use_liger_kernel", False):
         _apply_liger(model)
-    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id)
+    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id, balance=balance)
 
 
 def load_scalar(
@@ -103,6 +105,7 @@ def load_scalar(
             f"{path!r} has no layer {head_prefix}.weight in its safetensors files, so it gives no rewards: train it "
             "with train_rm, or name its last layer with --value_head_prefix"
         )
+    balance = router_balance(load_config(path), args) if trainable else None
     backbone = _from_pretrained(AutoModel, path, args, zero3_config)
     head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
     if weight is not None:
@@ -121,6 +124,7 @@ def load_scalar(
         at_predictors=at_predictors,
         packed=args.packing_samples,
         pad_token_id=pad_token_id,
+        balance=balance,
     )
     return model if trainable else model.requires_grad_(False).eval()
 
@@ -161,7 +165,12 @@ def _quantization(args: Any) -> Any:
 
     if find_spec("bitsandbytes") is None:
         raise UserError("--load_in_4bit needs bitsandbytes: pip install bitsandbytes, or leave the flag out")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if args.bf16 else torch.float32,
+    )
 
 
 def _lora_config(args: Any, task: str) -> Any:

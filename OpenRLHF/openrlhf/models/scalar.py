@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 
 
@@ -26,7 +27,7 @@ class ScalarModel(nn.Module):
     backbone: a transformers model without output layer. head_prefix: the head's name in checkpoints.
     at_predictors: read the state before each scored token (the value of a state, for critics) instead of the state
         of the token itself (rewards, at the last token of a response).
-    packed: as for `Actor`.
+    packed, balance: as for `Actor`.
     `pretrained` holds both under the names that they have in checkpoints: model.layers.…, score.weight.
     """
 
@@ -39,16 +40,18 @@ class ScalarModel(nn.Module):
         at_predictors: bool = False,
         packed: bool = False,
         pad_token_id: int = 0,
+        balance: RouterBalance | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = nn.Module()
         self._backbone_name = getattr(backbone, "base_model_prefix", "") or "model"
-        self._head_name = head_prefix
+        self.head_prefix = head_prefix
         setattr(self.pretrained, self._backbone_name, backbone)
         setattr(self.pretrained, head_prefix, head)
         self.at_predictors = at_predictors
         self.packed = packed
         self.pad_token_id = pad_token_id
+        self.balance = balance
 
     @property
     def backbone(self) -> Any:
@@ -56,7 +59,7 @@ class ScalarModel(nn.Module):
 
     @property
     def head(self) -> ScalarHead:
-        return getattr(self.pretrained, self._head_name)
+        return getattr(self.pretrained, self.head_prefix)
 
     @property
     def config(self) -> Any:
@@ -67,9 +70,16 @@ class ScalarModel(nn.Module):
         """Whether an output layer that shares the embedding's weights has to be left out of files: there is none."""
         return False
 
-    def forward(self, rows: RaggedRows) -> Tensor:
-        hidden = rows.hidden_states(self.backbone, packed=self.packed, pad_token_id=self.pad_token_id)
-        return self.head(hidden[rows.predictors if self.at_predictors else rows.scored])
+    def forward(self, rows: RaggedRows) -> Tensor | tuple[Tensor, Tensor]:
+        """The numbers, and with `balance` its scalar."""
+        hidden, router_logits = rows.run(
+            self.backbone,
+            packed=self.packed,
+            pad_token_id=self.pad_token_id,
+            router_logits=self.balance is not None,
+        )
+        values = self.head(hidden[rows.predictors if self.at_predictors else rows.scored])
+        return values if self.balance is None else (values, self.balance(router_logits))
 
 
 def stored_head(path: str, head_prefix: str) -> Tensor | None:
