@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from openrlhf.config.tables.rl import ESTIMATORS
 from openrlhf.config.tables.training import run_name
 
 CHAT_TEMPLATE = "User: {}\nAssistant: "
@@ -53,7 +54,7 @@ REINFORCEMENT = (
 )
 OWN_REINFORCEMENT = OWN_TRAINING + _names("""
     rollout_engine vllm_kv_cache_mb sync_timeout generate_timeout reward_workers reward_timeout
-    eval_dataset eval_n_samples eval_temperature eval_max_samples num_sample_rationales
+    dynamic_filtering eval_dataset eval_n_samples eval_temperature eval_max_samples num_sample_rationales
 """)
 INTRO = _names("""
     intro_estimator intro_num_candidates intro_top_k intro_clip_max intro_temperature intro_answer_template
@@ -139,9 +140,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "train_ppo_ray_intro": {
-        "advantage_estimator": ("intro", "gae", "reinforce", "rloo", "reinforce_baseline", "group_norm"),
-    },
+    "train_ppo_ray_intro": {"advantage_estimator": ("intro", *ESTIMATORS)},
 }
 
 REQUIRED: Mapping[str, frozenset[str]] = {"lora_combiner": frozenset({"output_path"})}

@@ -3,17 +3,17 @@
 from argparse import Namespace
 from collections.abc import Iterator, Set
 
-from openrlhf.config.rules import needs_reference
+from openrlhf.config.rules import needs_reference, reference_is_a_role, reward_models
 
 NO_CRITIC = (
     "critic_pretrain critic_num_nodes critic_num_gpus_per_node critic_learning_rate value_clip"
     " save_value_network freezing_actor_steps colocate_critic_reward"
 )
-NO_ADVANTAGE = "gamma lambd eps_clip reward_clip_range normalize_reward"
-NO_REWARD_MODEL = "reward_pretrain reward_num_nodes reward_num_gpus_per_node value_head_prefix"
+NO_ADVANTAGE = "gamma lambd eps_clip reward_clip_range dynamic_filtering"
+NO_REWARD_MODEL = "reward_pretrain reward_num_nodes reward_num_gpus_per_node normalize_reward"
 NO_PRETRAINING = "pretrain_data pretrain_data_probs pretrain_split ptx_coef"
-NO_KL = "init_kl_coef kl_estimator"
-REFERENCE_PLACES = "ref_num_nodes ref_num_gpus_per_node colocate_actor_ref ref_reward_offload"
+REFERENCE_PLACES = "ref_num_nodes ref_num_gpus_per_node colocate_actor_ref"
+KL = "kl_estimator kl_target"
 NO_SAMPLING = "intro_num_candidates intro_top_k intro_clip_max"
 NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 # Accepted for OpenRLHF's sake; what they ask for is done otherwise here, or not at all.
@@ -21,9 +21,6 @@ ONLY_ACCEPTED = {
     "ring_head_stride": "ring attention is not implemented",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
     "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
-    "enable_ema": "no average of the weights is saved; --intro_posterior ema uses one in training",
-    "kl_target": "the weight of the KL term is constant",
-    "micro_rollout_batch_size": "engines choose the size of their batches",
     "perf": "the seconds of every phase are always logged",
     "vllm_sync_with_ray": "weights are sent as --vllm_sync_backend says",
 }
@@ -52,29 +49,54 @@ def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
     yield "max_len", "lengths are limited by --prompt_max_len and --generate_max_len"
     if not args.eval_dataset:
         yield NO_EVALUATION, "there is no --eval_dataset"
-    if args.advantage_estimator != "intro":
-        intro = " ".join(sorted(name for name in given if name.startswith(("intro_", "hinted_eval_"))))
-        yield intro, f"--advantage_estimator is {args.advantage_estimator}, not intro"
-        yield "no_pack_samples", "only InTRO packs rows without --packing_samples"
+    if not args.pretrain_data:
+        yield NO_PRETRAINING, "there is no --pretrain_data"
+    if not args.critic_pretrain:
+        yield NO_CRITIC, f"--advantage_estimator {args.advantage_estimator} trains no critic"
+    if not reward_models(args):
+        yield NO_REWARD_MODEL, "--remote_rm_url gives the rewards, so no reward model is loaded"
+        if not args.critic_pretrain:
+            yield "value_head_prefix", "there is no reward model and no critic"
+    yield from _of_kl(args)
+    yield from _of_intro(args) if args.advantage_estimator == "intro" else _of_others(args, given)
+
+
+def _of_kl(args: Namespace) -> Iterator[tuple[str, str]]:
+    if reference_is_a_role(args):
         return
-    yield NO_CRITIC, "InTRO trains no critic"
-    yield NO_ADVANTAGE, "InTRO has no advantages; a response is either right and trained on, or it is not"
-    yield NO_REWARD_MODEL, "InTRO uses no reward model; --remote_rm_url decides what is right"
-    yield NO_PRETRAINING, "InTRO adds no loss on pre-training data"
-    if not args.use_kl_loss:
-        yield NO_KL, "InTRO has no KL term without --use_kl_loss"
-    elif not args.init_kl_coef:
-        yield "use_kl_loss kl_estimator", "the KL term's weight --init_kl_coef is 0"
     if needs_reference(args):
         yield REFERENCE_PLACES, "the reference model shares the GPUs of the policy"
+    elif args.init_kl_coef == 0:
+        yield f"use_kl_loss {KL} {REFERENCE_PLACES}", "the KL term's weight --init_kl_coef is 0"
+    elif args.advantage_estimator == "intro":
+        yield f"init_kl_coef {KL} {REFERENCE_PLACES}", "InTRO has no KL term without --use_kl_loss"
     else:
-        yield REFERENCE_PLACES, "no reference model is loaded, since no KL term is asked for"
+        yield (
+            f"init_kl_coef {KL} {REFERENCE_PLACES}",
+            f"--advantage_estimator {args.advantage_estimator} has no KL term",
+        )
+
+
+def _of_intro(args: Namespace) -> Iterator[tuple[str, str]]:
+    yield NO_ADVANTAGE, "InTRO has no advantages; a response is either right and trained on, or it is not"
+    yield "micro_rollout_batch_size", "engines choose the size of their batches, and InTRO scores nothing beforehand"
     if args.intro_estimator == "exact":
         yield NO_SAMPLING, "the exact estimator draws no candidates"
     if args.intro_posterior != "ema":
         yield "intro_posterior_ema", f"--intro_posterior is {args.intro_posterior}, not ema"
     if args.hinted_eval_steps <= 0:
         yield "hinted_eval_prompts", "--hinted_eval_steps asks for no hinted evaluation"
+
+
+def _of_others(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
+    intro = " ".join(sorted(name for name in given if name.startswith(("intro_", "hinted_eval_"))))
+    yield intro, f"--advantage_estimator is {args.advantage_estimator}, not intro"
+    yield "no_pack_samples", "only InTRO packs rows without --packing_samples"
+    if args.advantage_estimator == "raft":
+        yield NO_ADVANTAGE, "RAFT has no advantages; a response is either right and trained on, or it is not"
+        yield "micro_rollout_batch_size", "engines choose the size of their batches, and RAFT scores nothing beforehand"
+    elif args.advantage_estimator != "gae":
+        yield "lambd", "only --advantage_estimator gae uses it"
 
 
 def _has_experts(model: str) -> bool:

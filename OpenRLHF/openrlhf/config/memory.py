@@ -52,12 +52,10 @@ def actor_memory(args: Any, shape: ModelShape, world_size: int) -> dict[str, flo
         "optimiser": 0.0 if args.adam_offload else trained * (12 if args.bf16 else 8) / (world_size if stage else 1),
         "gathered layers": (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0,
     }
-    copies = (args.intro_posterior != "online") + bool(args.use_kl_loss and args.init_kl_coef > 0)
-    if args.intro_posterior == "initial" and copies == 2:
-        copies = 1  # one frozen model serves both
-    parts["frozen copies"] = copies * shape.parameters * width / (world_size if stage == 3 else 1)
-    if args.intro_posterior == "ema":
-        parts["frozen copies"] += shape.parameters * 4 / (world_size if stage == 3 else 1)
+    shared = shape.parameters / (world_size if stage == 3 else 1)
+    parts["frozen copies"] = _frozen_copies(args) * shared * width
+    if args.enable_ema or (args.advantage_estimator == "intro" and args.intro_posterior == "ema"):
+        parts["moving average"] = shared * 4
     tokens = args.micro_train_batch_size * (args.prompt_max_len + args.generate_max_len)
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
@@ -66,6 +64,16 @@ def actor_memory(args: Any, shape: ModelShape, world_size: int) -> dict[str, flo
     parts["activations"] = kept + per_layer if args.gradient_checkpointing else per_layer * shape.layers
     parts["output layer"] = 6 * args.score_chunk_size * shape.vocabulary * 4 + shape.embedding * 4
     return {name: value / GIB for name, value in parts.items() if value}
+
+
+def _frozen_copies(args: Any) -> int:
+    """Models that InTRO keeps beside the policy; other methods' reference is a role of its own."""
+    if args.advantage_estimator != "intro":
+        return 0
+    reference = bool(args.use_kl_loss and args.init_kl_coef > 0)
+    if args.intro_posterior == "initial":
+        return 1  # one frozen model serves both
+    return reference + (args.intro_posterior == "ema")
 
 
 def engine_weights(shape: ModelShape, tensor_parallel_size: int, bf16: bool) -> float:

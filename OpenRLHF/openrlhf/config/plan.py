@@ -6,7 +6,7 @@ from typing import Any
 
 from openrlhf.config.errors import UserError
 from openrlhf.config.memory import ModelShape, actor_memory, engine_weights
-from openrlhf.config.rules import actor_world_size
+from openrlhf.config.rules import actor_world_size, needs_reference, reference_is_a_role, reward_models
 from openrlhf.config.schedule import learning_rate, warmup_steps
 
 
@@ -14,25 +14,40 @@ from openrlhf.config.schedule import learning_rate, warmup_steps
 class Plan:
     """Batch arithmetic of a run.
 
-    steps: rollout batches in all. optimizer_steps: in all, the horizon of the learning rate.
+    steps: rollout batches in all. optimizer_steps: in all, the horizon of the learning rates. frozen_steps: those of
+    them in which the policy does not move yet (--freezing_actor_steps).
     """
 
     args: Any
     prompts: int
     steps: int
     optimizer_steps: int
+    frozen_steps: int
     engines: int
 
     @property
+    def policy_steps(self) -> int:
+        """Optimiser steps in which the policy moves."""
+        return self.optimizer_steps - self.frozen_steps
+
+    @property
     def warmup(self) -> int:
-        return warmup_steps(self.optimizer_steps, self.args.lr_warmup_ratio)
+        return warmup_steps(self.policy_steps, self.args.lr_warmup_ratio)
 
     def learning_rate(self, optimizer_step: int) -> float:
+        """Of the policy."""
+        step = max(0, optimizer_step - self.frozen_steps)
+        return self._rate(step, self.policy_steps, self.args.actor_learning_rate)
+
+    def critic_learning_rate(self, optimizer_step: int) -> float:
+        return self._rate(optimizer_step, self.optimizer_steps, self.args.critic_learning_rate)
+
+    def _rate(self, step: int, total_steps: int, peak: float) -> float:
         return learning_rate(
-            optimizer_step,
-            total_steps=self.optimizer_steps,
-            warmup=self.warmup,
-            peak=self.args.actor_learning_rate,
+            step,
+            total_steps=total_steps,
+            warmup=warmup_steps(total_steps, self.args.lr_warmup_ratio),
+            peak=peak,
             min_ratio=self.args.lr_min_ratio,
         )
 
@@ -42,14 +57,15 @@ def make_plan(args: Any, prompts: int) -> Plan:
     batches = [args.rollout_batch_size] * (prompts // args.rollout_batch_size)
     if prompts % args.rollout_batch_size:
         batches.append(prompts % args.rollout_batch_size)
-    per_episode = sum(
+    updates = [
         math.ceil(batch * args.n_samples_per_prompt / args.train_batch_size) * args.max_epochs for batch in batches
-    )
+    ] * args.num_episodes
     return Plan(
         args=args,
         prompts=prompts,
-        steps=len(batches) * args.num_episodes,
-        optimizer_steps=per_episode * args.num_episodes,
+        steps=len(updates),
+        optimizer_steps=sum(updates),
+        frozen_steps=sum(updates[: max(0, args.freezing_actor_steps)]) if args.critic_pretrain else 0,
         engines=args.vllm_num_engines or 1,
     )
 
@@ -89,10 +105,24 @@ def _batches(plan: Plan) -> list[str]:
         f"{math.ceil(per_rank / args.micro_train_batch_size)} accumulation steps",
         f"  rate        up to {args.actor_learning_rate:g} in {plan.warmup} warm-up steps, then cosine down to "
         f"{args.actor_learning_rate * args.lr_min_ratio:g} at step {plan.optimizer_steps}",
-        f"  objective   InTRO, {args.intro_estimator}, {args.intro_posterior} posterior, n = "
-        f"{args.intro_num_candidates}, k = {args.intro_top_k}, clip {args.intro_clip_max:g}, "
-        f"{args.intro_loss_aggregation}" + (f", KL {args.init_kl_coef:g}" if args.use_kl_loss else ""),
+        f"  objective   {_objective(args)}",
     ]
+
+
+def _objective(args: Any) -> str:
+    if args.advantage_estimator == "intro":
+        text = (
+            f"InTRO, {args.intro_estimator}, {args.intro_posterior} posterior, n = {args.intro_num_candidates}, "
+            f"k = {args.intro_top_k}, clip {args.intro_clip_max:g}, {args.intro_loss_aggregation}"
+        )
+    elif args.advantage_estimator == "raft":
+        text = "RAFT: the likelihood of the correct rationales"
+    else:
+        text = f"policy gradient, {args.advantage_estimator} advantages, clip {args.eps_clip:g}"
+    if not needs_reference(args):
+        return text
+    target = f" towards {args.kl_target:g}" if args.kl_target else ""
+    return f"{text}, KL {args.init_kl_coef:g}{target} in the {'loss' if args.use_kl_loss else 'reward'}"
 
 
 def _placement(plan: Plan) -> list[str]:
@@ -103,12 +133,32 @@ def _placement(plan: Plan) -> list[str]:
     actor += ", packed rows" if args.packing_samples else ", padded rows"
     actor += ", gradient checkpointing" if args.gradient_checkpointing else ""
     engine = f"{plan.engines} {args.rollout_engine} engine(s) × {size} device(s)"
+    others = _other_roles(args)
     if args.colocate_all_models:
-        return [f"  devices     {world}: {actor}; on the same ones {engine}"]
-    return [
-        f"  devices     {world + plan.engines * size}: {actor}",
+        lines = [f"  devices     {world}: {actor}; on the same ones {engine}"]
+        return lines + [f"              and {name} ({ranks} ranks)" for name, ranks, _ in others]
+    total = world + plan.engines * size + sum(ranks for _, ranks, beside in others if beside is None)
+    lines = [
+        f"  devices     {total}: {actor}",
         f"              and {engine}, weights by {args.vllm_sync_backend} (gloo where there is no GPU)",
     ]
+    for name, ranks, beside in others:
+        lines.append(f"              and {name} ({ranks} ranks{', beside the ' + beside if beside else ''})")
+    return lines
+
+
+def _other_roles(args: Any) -> list[tuple[str, int, str | None]]:
+    """(role, ranks, the role whose devices it shares) of all but policy and engines."""
+    roles: list[tuple[str, int, str | None]] = []
+    if reference_is_a_role(args):
+        beside = "policy" if args.colocate_actor_ref else None
+        roles.append(("reference model", args.ref_num_nodes * args.ref_num_gpus_per_node, beside))
+    if args.critic_pretrain:
+        roles.append(("critic", args.critic_num_nodes * args.critic_num_gpus_per_node, None))
+    for path in reward_models(args):
+        beside = "critic" if args.colocate_critic_reward and args.critic_pretrain else None
+        roles.append((f"reward model {path}", args.reward_num_nodes * args.reward_num_gpus_per_node, beside))
+    return roles
 
 
 def _check_context(args: Any, context: int) -> None:

@@ -24,6 +24,12 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "vllm_kv_cache_mb",
             "actor_num_nodes",
             "actor_num_gpus_per_node",
+            "critic_num_nodes",
+            "critic_num_gpus_per_node",
+            "ref_num_nodes",
+            "ref_num_gpus_per_node",
+            "reward_num_nodes",
+            "reward_num_gpus_per_node",
             "score_chunk_size",
             "logging_steps",
             "reward_workers",
@@ -41,6 +47,9 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "reward_timeout",
             "sync_timeout",
             "generate_timeout",
+            "eps_clip",
+            "value_clip",
+            "kl_target",
             "intro_clip_max",
             "intro_temperature",
             "max_ckpt_mem",
@@ -62,6 +71,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "hinted_eval_prompts",
             "num_sample_rationales",
             "init_kl_coef",
+            "ptx_coef",
             "vllm_num_engines",
         ],
         (0, math.inf, False),
@@ -85,5 +95,8 @@ def check_ranges(args: Namespace) -> None:
             wanted = f"more than {low}" if open_low else f"at least {low}"
             limit = "" if high == math.inf else f" and at most {high}"
             raise UserError(f"--{name} {value} is out of range: give {wanted}{limit}")
+    low, high = getattr(args, "reward_clip_range", (0, 1))
+    if not low < high:
+        raise UserError(f"--reward_clip_range {low:g} {high:g} is empty: give the lower end first")
     if not all(0 <= beta < 1 for beta in args.adam_betas):
         raise UserError(f"--adam_betas {args.adam_betas} is out of range: both are at least 0 and less than 1")

@@ -13,7 +13,8 @@ from openrlhf.config.errors import UserError
 from openrlhf.config.ranges import check_ranges
 from openrlhf.datasets.templates import check_template
 
-NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "intro")
+NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "dr_grpo", "intro")
+KEEPS_CORRECT = ("intro", "raft")  # train on correct responses alone, so that there is nothing to clip or to compare
 MATH_REWARD = "math"
 
 
@@ -35,14 +36,17 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     if args.advantage_estimator == "intro":
         _check_intro(args)
         args.packing_samples = not args.no_pack_samples
-        if args.use_kl_loss and args.kl_estimator == "k1":
-            notes.append(
-                "--kl_estimator k1 has an expected gradient of zero as a loss: k2 or k3 pulls to the reference."
-            )
+    else:
+        args.hinted_eval_steps = -1  # hints are InTRO's
+    if args.advantage_estimator == "raft" and args.use_kl_loss:
+        raise UserError("--advantage_estimator raft has no KL term: remove --use_kl_loss, or use intro")
+    if args.use_kl_loss and args.kl_estimator == "k1":
+        notes.append("--kl_estimator k1 has an expected gradient of zero as a loss: k2 or k3 pulls to the reference.")
     _check_sampling(args)
-    if args.packing_samples and args.pretrain_data:
-        instead = "" if args.advantage_estimator == "intro" else " or --packing_samples"
-        raise UserError(f"--pretrain_data does not go with packed rows: remove --pretrain_data{instead}")
+    if args.pretrain_data and args.advantage_estimator in KEEPS_CORRECT:
+        raise UserError(
+            f"--pretrain_data: --advantage_estimator {args.advantage_estimator} adds no loss on plain text; remove it"
+        )
     if args.vllm_enable_sleep and not args.colocate_all_models:
         args.vllm_enable_sleep = False
         notes.append("--vllm_enable_sleep is dropped: engines sleep only with --colocate_all_models.")
@@ -101,9 +105,22 @@ def prm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
 
 
 def needs_reference(args: Namespace) -> bool:
-    """Whether a reference model is loaded: for a KL weight, in InTRO only with --use_kl_loss."""
-    wanted = args.init_kl_coef > 0
-    return wanted and (args.advantage_estimator != "intro" or args.use_kl_loss)
+    """Whether a reference model is loaded: for a KL weight; under InTRO and RAFT only where KL is in the loss."""
+    if args.advantage_estimator == "raft":
+        return False
+    return args.init_kl_coef > 0 and (args.advantage_estimator != "intro" or args.use_kl_loss)
+
+
+def reference_is_a_role(args: Namespace) -> bool:
+    """InTRO's reference lives beside the policy, which may need the same model as its posterior."""
+    return needs_reference(args) and args.advantage_estimator != "intro"
+
+
+def reward_models(args: Namespace) -> list[str]:
+    """Reward models that get ranks of their own; --remote_rm_url replaces them. args: after `rl_rules`."""
+    if args.remote_rm_url or not args.reward_pretrain:
+        return []
+    return [path.strip() for path in args.reward_pretrain.split(",") if path.strip()]
 
 
 def actor_world_size(args: Namespace) -> int:
@@ -171,9 +188,9 @@ def _settle_template(args: Namespace) -> list[str]:
 
 
 def _settle_rewards(args: Namespace) -> None:
-    """Splits `remote_rm_url`; InTRO grades with the built-in grader unless told otherwise."""
+    """Splits `remote_rm_url`; InTRO and RAFT grade with the built-in grader unless told otherwise."""
     urls = [part.strip() for part in (args.remote_rm_url or "").split(",") if part.strip()]
-    if not urls and args.advantage_estimator == "intro":
+    if not urls and args.advantage_estimator in KEEPS_CORRECT:
         urls = [MATH_REWARD]
     if not urls and not args.reward_pretrain:
         raise UserError("no reward: give --remote_rm_url (a .py file or URLs) or --reward_pretrain (a model)")
@@ -193,7 +210,7 @@ def _settle_rewards(args: Namespace) -> None:
 def _settle_critic(args: Namespace) -> list[str]:
     if args.advantage_estimator != "gae":
         dropped, args.critic_pretrain = args.critic_pretrain, None
-        if dropped is None or args.advantage_estimator == "intro":
+        if dropped is None:
             return []
         return ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
     if args.critic_pretrain is None:
@@ -263,9 +280,14 @@ def _check_placement(args: Namespace) -> None:
             f" --vllm_tensor_parallel_size {args.vllm_tensor_parallel_size} need {engine_gpus}: change"
             " --vllm_num_engines"
         )
-    if (args.colocate_actor_ref or args.colocate_all_models) and needs_reference(args):
+    everything = args.colocate_all_models
+    if (args.colocate_actor_ref or everything) and reference_is_a_role(args):
         _check_same_gpus(args, "actor", "ref")
-    if args.colocate_critic_reward and args.critic_pretrain and not args.remote_rm_url:
+    if everything and args.critic_pretrain:
+        _check_same_gpus(args, "actor", "critic")
+    if everything and reward_models(args):
+        _check_same_gpus(args, "actor", "reward")
+    if args.colocate_critic_reward and args.critic_pretrain and reward_models(args):
         _check_same_gpus(args, "critic", "reward")
 
 

@@ -33,7 +33,7 @@ class EpochSampler:
     def __iter__(self) -> Iterator[list[int]]:
         """Continues at the current position."""
         while self.epoch < self.epochs:
-            order = self._order(self.epoch)
+            order = shuffled(self.count, self.seed, self.epoch)
             while self.position < self.count:
                 batch = order[self.position : self.position + self.batch_size]
                 self.position += len(batch)
@@ -56,5 +56,18 @@ class EpochSampler:
             )
         self.epoch, self.position = state["epoch"], state["position"]
 
-    def _order(self, epoch: int) -> list[int]:
-        return sorted(range(self.count), key=lambda index: derive_seed(self.seed, "shuffle", epoch, index))
+
+def endless_batch(count: int, batch_size: int, *, seed: int, number: int) -> list[int]:
+    """Batch `number` (from 0) of an endless pass over `count` samples, shuffled anew in each epoch."""
+    orders: dict[int, list[int]] = {}
+    batch = []
+    for position in range(number * batch_size, (number + 1) * batch_size):
+        epoch, place = divmod(position, count)
+        if epoch not in orders:
+            orders[epoch] = shuffled(count, seed, epoch)
+        batch.append(orders[epoch][place])
+    return batch
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    return sorted(range(count), key=lambda index: derive_seed(seed, "shuffle", epoch, index))

@@ -35,6 +35,10 @@ def publish_checkpoint(parent: Path, step: int, keep: int) -> None:
     """Makes the partial checkpoint of `step` the latest one and removes the oldest beyond `keep`."""
     publish(parent / tag_of(step))
     write_atomically(parent / "latest", tag_of(step))
+    rotate_checkpoints(parent, keep)
+
+
+def rotate_checkpoints(parent: Path, keep: int) -> None:
     rotate(parent, _TAG, keep)
 
 

@@ -1,67 +1,57 @@
-"""One rank of the policy: trains, sends weights to the engines, saves. Ray wraps this class; tests need not."""
+"""One rank of the policy: scores, trains, sends weights to the engines, saves."""
 
-import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from openrlhf.models.loader import load_tokenizer
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
+from openrlhf.objectives.base import MicroBatches
 from openrlhf.objectives.rl import rl_objective
-from openrlhf.trainer.batching import Example
-from openrlhf.trainer.checkpoint import rotate_hf_copies
-from openrlhf.trainer.deepspeed_setup import init_process_group
+from openrlhf.objectives.sft import SftObjective
+from openrlhf.trainer.checkpoint import rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor
 from openrlhf.trainer.posterior import supply_frozen_models
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
-from openrlhf.utils.network import free_port
+from openrlhf.trainer.weight_average import WeightAverage
+from openrlhf.trainer.worker import TokenValues, Worker
 from openrlhf.utils.tally import Tally
 
+EMA_DECAY = 0.992  # as in OpenRLHF
 
-class PolicyWorker:
-    """Construct on every rank, ask rank 0 for its `address`, then call `setup` on all ranks at once."""
 
-    def __init__(self, args: Any, rank: int, world_size: int) -> None:
-        self.args = args
-        self.rank = rank
-        self.world_size = world_size
+class PolicyWorker(Worker):
+    """`average` holds the moving average that --enable_ema saves instead of the last weights."""
 
-    def address(self) -> tuple[str, int, bool]:
-        """Host and free port for the process group, and whether this rank has a GPU."""
-        try:
-            import ray
+    def load(self) -> None:
+        args, pad = self.args, self.tokenizer.pad_token_id
+        actor = trainable_actor(args.pretrain, args, pad)
+        self.learner = Learner(args, actor, rl_objective(args), args.actor_learning_rate)
+        supply_frozen_models(self.learner, args, pad)
+        self.average = WeightAverage(actor, EMA_DECAY) if args.enable_ema else None
+        self._pretraining = SftObjective(args.score_chunk_size, "ptx_loss")
 
-            host = ray.util.get_node_ip_address()
-        except (ImportError, RuntimeError, ConnectionError):
-            host = socket.gethostbyname("localhost")
-        return host, free_port(host), torch.cuda.is_available()
+    def score(self, micro_batches: MicroBatches) -> TokenValues:
+        """Log-probabilities at the sampling temperature."""
+        return self.learner.outputs(micro_batches)
 
-    def setup(self, host: str, port: int) -> None:
-        """Joins the process group and loads the model."""
-        os.environ.update(
-            MASTER_ADDR=host,
-            MASTER_PORT=str(port),
-            RANK=str(self.rank),
-            WORLD_SIZE=str(self.world_size),
-            LOCAL_RANK="0",
-        )
-        if self.args.full_determinism:
-            from transformers import enable_full_determinism
-
-            enable_full_determinism(self.args.seed)
-        init_process_group()
-        self.tokenizer = load_tokenizer(self.args.pretrain, use_fast=not self.args.disable_fast_tokenizer)
-        actor = trainable_actor(self.args.pretrain, self.args, self.tokenizer.pad_token_id)
-        self.learner = Learner(self.args, actor, rl_objective(self.args), self.args.actor_learning_rate)
-        supply_frozen_models(self.learner, self.args, self.tokenizer.pad_token_id)
-
-    def train_step(self, micro_batches: Sequence[Sequence[Example]], learning_rate: float) -> Tally:
-        return self.learner.train_step(micro_batches, learning_rate)
+    def train_step(
+        self,
+        micro_batches: MicroBatches,
+        learning_rate: float,
+        kl_coef: float = 0.0,
+        pretraining: MicroBatches = (),
+    ) -> Tally:
+        """kl_coef: of the KL term in the loss, if there is one. pretraining: micro-batches of plain text, whose weights
+        carry --ptx_coef."""
+        kl = getattr(self.learner.objective, "kl", None)
+        if kl is not None:
+            kl.coef = kl_coef
+        tally = self.learner.train_step(micro_batches, learning_rate, [(self._pretraining, pretraining)])
+        if self.average is not None:
+            self.average.update()
+        return tally
 
     def connect_engines(self, engines: Sequence[Any], backend: str, timeout: float) -> None:
         """Collective: builds the channel through which weights reach the engines (Ray actor handles)."""
@@ -82,13 +72,32 @@ class PolicyWorker:
         return {"seconds": report.seconds, "mib": report.nbytes / 2**20, "compared": float(report.compared)}
 
     def save_checkpoint(self, parent: str, step: int, state: dict[str, Any]) -> None:
-        save_learner(self.learner, parent, step, state, self.args.max_ckpt_num)
+        average = self.average
+        more = () if average is None else (lambda folder: average.save(folder / self._average_file),)
+        save_learner(self.learner, parent, step, state, self.args.max_ckpt_num, more)
 
     def load_checkpoint(self, parent: str, tag: str) -> None:
         load_learner(self.learner, parent, tag)
+        if self.average is not None:
+            self.average.load(Path(parent) / tag / self._average_file)
 
-    def save_model(self, folder: str, hf_copies_kept: int = 0) -> None:
-        """Collective: a plain Hugging Face folder. `hf_copies_kept` > 0 removes older `_hf` copies beside it."""
-        save_pretrained(self.learner.network, self.tokenizer, Path(folder), source=self.args.pretrain)
-        if self.rank == 0 and hf_copies_kept > 0:
-            rotate_hf_copies(Path(folder).parent, hf_copies_kept)
+    @property
+    def _average_file(self) -> str:
+        return f"ema_rank{self.rank}.safetensors"
+
+    def save_model(self, folder: str) -> None:
+        """Collective: a plain Hugging Face folder of the policy, or of its average under --enable_ema."""
+        if self.average is None:
+            self._save(Path(folder))
+        else:
+            with self.average.applied():
+                self._save(Path(folder))
+
+    def save_hf_copy(self, parent: str, step: int) -> None:
+        """Collective: {parent}/global_step{step}_hf, and older copies beyond --max_ckpt_num go."""
+        self._save(Path(parent) / f"{tag_of(step)}_hf")
+        if self.rank == 0:
+            rotate_hf_copies(Path(parent), self.args.max_ckpt_num)
+
+    def _save(self, folder: Path) -> None:
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=self.args.pretrain)

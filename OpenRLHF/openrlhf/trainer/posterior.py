@@ -11,6 +11,7 @@ from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoringHead
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.weight_average import WeightAverage
 
 
 class OnlinePosterior:
@@ -50,38 +51,23 @@ class InitialPosterior(OnlinePosterior):
 
 
 class EmaPosterior(InitialPosterior):
-    """An exponential moving average of the policy's weights: θ̄ ← d·θ̄ + (1 − d)·θ after every optimiser step.
-
-    The average itself is kept in float32, this rank's shard only, since bf16 would swallow small steps.
-    """
+    """An exponential moving average of the policy's weights, moved after every optimiser step."""
 
     def __init__(self, frozen: FrozenActor, policy: Actor, decay: float) -> None:
         super().__init__(frozen)
-        self._decay = decay
-        pairs = zip(policy.causal_lm.parameters(), frozen.actor.causal_lm.parameters(), strict=True)
-        self._pairs = [(_local(source), _local(target)) for source, target in pairs]
-        self._average = [target.detach().float().clone() for _, target in self._pairs]
+        self._average = WeightAverage(policy.causal_lm, decay)
+        self._targets = list(frozen.actor.causal_lm.parameters())
 
     def after_step(self) -> None:
-        with torch.no_grad():
-            for (source, target), average in zip(self._pairs, self._average, strict=True):
-                average.lerp_(source.to(average), 1.0 - self._decay)
-                target.copy_(average)
+        self._average.update()
+        self._average.copy_to(self._targets)
 
     def save(self, folder: Path, rank: int) -> None:
-        from safetensors.torch import save_file
-
-        tensors = {str(i): average.contiguous() for i, average in enumerate(self._average)}
-        save_file(tensors, folder / f"posterior_ema_rank{rank}.safetensors")
+        self._average.save(folder / f"posterior_ema_rank{rank}.safetensors")
 
     def load(self, folder: Path, rank: int) -> None:
-        from safetensors.torch import load_file
-
-        tensors = load_file(folder / f"posterior_ema_rank{rank}.safetensors")
-        with torch.no_grad():
-            for i, ((_, target), average) in enumerate(zip(self._pairs, self._average, strict=True)):
-                average.copy_(tensors[str(i)])
-                target.copy_(average)
+        self._average.load(folder / f"posterior_ema_rank{rank}.safetensors")
+        self._average.copy_to(self._targets)
 
 
 def supply_frozen_models(learner: Learner, args: Any, pad_token_id: int) -> None:
@@ -101,8 +87,3 @@ def supply_frozen_models(learner: Learner, args: Any, pad_token_id: int) -> None
         learner.posterior = EmaPosterior(average, learner.network, args.intro_posterior_ema)
     elif kind == "online":
         learner.posterior = OnlinePosterior(learner.engine)
-
-
-def _local(parameter: torch.nn.Parameter) -> Tensor:
-    """What this rank holds of a parameter: its ZeRO-3 shard, or all of it."""
-    return parameter.ds_tensor if hasattr(parameter, "ds_tensor") else parameter.data

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,18 @@ from openrlhf.trainer.checkpoint import STATE_FILE, partial, publish_checkpoint,
 from openrlhf.trainer.learner import Learner
 
 
-def save_learner(learner: Learner, parent: str, step: int, state: dict[str, Any], keep: int) -> None:
-    """Collective: writes {parent}/global_step{step}, makes it the latest, and removes the oldest beyond `keep`."""
+def save_learner(
+    learner: Learner,
+    parent: str,
+    step: int,
+    state: dict[str, Any],
+    keep: int,
+    more: Sequence[Callable[[Path], None]] = (),
+) -> None:
+    """Collective: writes {parent}/global_step{step}, makes it the latest, and removes the oldest beyond `keep`.
+
+    keep: 0 keeps all. more: write further files of this rank into the folder.
+    """
     folder = partial(Path(parent) / tag_of(step))
     first = dist.get_rank() == 0
     if first:
@@ -22,6 +33,8 @@ def save_learner(learner: Learner, parent: str, step: int, state: dict[str, Any]
     learner.engine.save_checkpoint(parent, tag=folder.name, save_latest=False)
     if learner.posterior is not None:
         learner.posterior.save(folder, dist.get_rank())
+    for write in more:
+        write(folder)
     dist.barrier()
     if first:
         (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")

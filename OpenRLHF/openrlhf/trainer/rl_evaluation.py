@@ -6,7 +6,7 @@ from typing import Any
 from openrlhf.datasets.prompts import Prompt
 from openrlhf.evaluation.metrics import pass_at_k
 from openrlhf.rollout.engine import Sampling
-from openrlhf.trainer.intro_batches import hint_ids
+from openrlhf.trainer.algorithm import hint_ids
 from openrlhf.trainer.rollouts import Rollout, RolloutMaker
 
 

@@ -1,7 +1,6 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from openrlhf.config.plan import Plan
 from openrlhf.datasets.prompts import Prompt
 from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.rollout.engine import RolloutEngine, Sampling
-from openrlhf.trainer.checkpoint import tag_of
-from openrlhf.trainer.intro_batches import examples, train_batches
-from openrlhf.trainer.intro_metrics import rollout_metrics, update_metrics
-from openrlhf.trainer.ray.policy_group import PolicyGroup
+from openrlhf.trainer.algorithm import Algorithm, train_batches
+from openrlhf.trainer.checkpoint import rotate_checkpoints
+from openrlhf.trainer.kl_controller import adapted
+from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.rl_evaluation import Evaluator
+from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary, update_metrics
+from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollouts import Rollout, RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog
 from openrlhf.utils.tally import Tally
@@ -24,41 +25,42 @@ from openrlhf.utils.tally import Tally
 class TrainerState:
     """All that the loop remembers between steps; saved with every checkpoint.
 
-    step: rollout batches done. optimizer_steps: moves the schedule, also for batches without a kept rationale.
+    step: rollout batches done. optimizer_steps: moves the schedule, also for batches without anything to train on.
+    kl_coef: the present weight of KL, which --kl_target moves.
     """
 
     step: int = 0
     optimizer_steps: int = 0
     skipped_steps: int = 0
     consumed_samples: int = 0
+    kl_coef: float = 0.0
     sampler: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Roles:
+    """Who does what. critic: only for PPO. pretraining: only with --pretrain_data."""
+
+    policy: RoleGroup
+    critic: RoleGroup | None
+    engines: RolloutEngine
+    rollouts: RolloutMaker
+    algorithm: Algorithm
+    evaluator: Evaluator
+    pretraining: Pretraining | None = None
+
+
 class RLTrainer:
-    """prompts → rollouts → grades → kept rationales → update → weight sync → logs → checkpoint → evaluation."""
+    """prompts → rollouts → rewards → old log-probabilities, reference, values, advantages → update → weight sync →
+    logs → checkpoint → evaluation."""
 
     def __init__(
-        self,
-        args: Any,
-        plan: Plan,
-        *,
-        prompts: list[Prompt],
-        tokenizer: Any,
-        policy: PolicyGroup,
-        engines: RolloutEngine,
-        rollouts: RolloutMaker,
-        evaluator: Evaluator,
-        log: RunLog,
-        state: TrainerState,
+        self, args: Any, plan: Plan, *, prompts: list[Prompt], roles: Roles, log: RunLog, state: TrainerState
     ) -> None:
         self.args = args
         self.plan = plan
         self.prompts = prompts
-        self.tokenizer = tokenizer
-        self.policy = policy
-        self.engines = engines
-        self.rollouts = rollouts
-        self.evaluator = evaluator
+        self.roles = roles
         self.log = log
         self.state = state
         self.sampler = EpochSampler(len(prompts), args.rollout_batch_size, seed=args.seed, epochs=args.num_episodes)
@@ -72,18 +74,20 @@ class RLTrainer:
         if self.state.step:
             self.sync_weights()  # the engines started from --pretrain
         elif self.args.eval_steps > 0:
-            self.log.metrics(0, self.evaluator.evaluate(0))
+            self.log.metrics(0, self.roles.evaluator.evaluate(0))
         for indices in self.sampler:
             self.state.step += 1
             self.step([self.prompts[index] for index in indices])
         self.progress.close()
-        self.policy.call("save_model", self.args.save_path)
+        self.roles.policy.call("save_model", self.args.save_path)
+        if self.roles.critic is not None and self.args.save_value_network:
+            self.roles.critic.call("save_model", f"{self.args.save_path}_critic")
         self.log.close()
 
     def step(self, prompts: list[Prompt]) -> None:
         step = self.state.step
         with self.progress.phase("generate"):
-            rollouts = self.rollouts.make(
+            rollouts = self.roles.rollouts.make(
                 prompts,
                 self.args.n_samples_per_prompt,
                 self.sampling,
@@ -94,11 +98,15 @@ class RLTrainer:
         metrics = rollout_metrics(rollouts)
         with self.progress.phase("train"):
             if self.args.vllm_enable_sleep:
-                self.engines.sleep()  # colocated engines give their memory to the update
-            metrics.update(self.update(rollouts))
+                self.roles.engines.sleep()  # colocated engines give their memory to the update
+            prepared, figures = self.roles.algorithm.prepare(rollouts, self.state.kl_coef)
+            metrics.update(figures)
+            metrics.update(self.update(prepared))
+        if "train/kl" in metrics:
+            self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], self.args.kl_target, len(rollouts))
         with self.progress.phase("sync"):
             if self.args.vllm_enable_sleep:
-                self.engines.wake()
+                self.roles.engines.wake()
             metrics.update(self.sync_weights())
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
@@ -106,35 +114,40 @@ class RLTrainer:
             self.save(step)
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
-        """Optimiser steps over the kept rationales; a batch without any moves the schedule and nothing else."""
-        tallies: list[Tally] = []
+        """Optimiser steps of policy and critic; a batch with nothing to train on moves the schedule and nothing else.
+
+        While --freezing_actor_steps lasts, the critic trains alone.
+        """
+        frozen = self.state.step <= self.args.freezing_actor_steps
+        policy_tallies: list[Tally] = []
+        critic_tallies: list[Tally] = []
         skipped = 0
         batches = train_batches(
             rollouts, self.args.train_batch_size, seed=self.args.seed, step=self.state.step, epochs=self.args.max_epochs
         )
         for batch in batches:
-            rate = self.plan.learning_rate(self.state.optimizer_steps)
-            kept = examples(
-                batch,
-                self.tokenizer,
-                answer_template=self.args.intro_answer_template,
-                aggregation=self.args.intro_loss_aggregation,
-                seed=self.args.seed,
-                step=self.state.step,
-                on_policy=not tallies,
-            )
-            if kept:
-                tallies.append(self.policy.train_step(kept, rate))
-            else:
-                skipped += 1
+            number = self.state.optimizer_steps
+            rate, critic_rate = self.plan.learning_rate(number), self.plan.critic_learning_rate(number)
+            examples = self.roles.algorithm.examples(batch, self.state.step, on_policy=not policy_tallies)
+            pending = []
+            if examples and self.roles.critic is not None:
+                pending.append((critic_tallies, self.roles.critic.begin_train_step(examples, critic_rate)))
+            if examples and not frozen:
+                texts = self.roles.pretraining.examples(number) if self.roles.pretraining else ()
+                begun = self.roles.policy.begin_train_step(examples, rate, self.state.kl_coef, pretraining=texts)
+                pending.append((policy_tallies, begun))
+            for tallies, finish in pending:
+                tallies.append(finish())
+            skipped += not examples
             self.state.optimizer_steps += 1
         self.state.skipped_steps += skipped
         self.state.consumed_samples += len(rollouts)
-        return update_metrics(tallies, rate, skipped, self.state.skipped_steps)
+        metrics = update_metrics(policy_tallies, rate, skipped, self.state.skipped_steps)
+        return metrics | critic_metrics(critic_tallies, critic_rate)
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
-        report = self.policy.call("sync_weights")[0]
+        report = self.roles.policy.call("sync_weights")[0]
         return {f"sync/{name}": value for name, value in report.items()}
 
     def evaluate(self, step: int) -> dict[str, float]:
@@ -142,9 +155,9 @@ class RLTrainer:
         if due(step, self.args.hinted_eval_steps) or due(step, self.args.eval_steps):
             with self.progress.phase("evaluate"):
                 if due(step, self.args.hinted_eval_steps):
-                    metrics.update(self.evaluator.evaluate_hinted(step))
+                    metrics.update(self.roles.evaluator.evaluate_hinted(step))
                 if due(step, self.args.eval_steps):
-                    metrics.update(self.evaluator.evaluate(step))
+                    metrics.update(self.roles.evaluator.evaluate(step))
         return metrics
 
     def report(self, metrics: dict[str, float], rollouts: list[Rollout]) -> None:
@@ -160,34 +173,18 @@ class RLTrainer:
     def save(self, step: int) -> None:
         """A checkpoint to continue from, and with --save_hf_ckpt a copy in Hugging Face format."""
         self.state.sampler = self.sampler.state_dict()
+        parent, critic = Path(self.args.ckpt_path), self.roles.critic
         if not self.args.disable_ds_ckpt:
-            folder = str(Path(self.args.ckpt_path) / "_actor")
-            self.policy.call("save_checkpoint", folder, step, dataclasses.asdict(self.state))
+            # The policy's checkpoint says which step is the latest: the critic's must be there before it, and older
+            # ones may go only behind it.
+            if critic is not None:
+                critic.call("save_checkpoint", str(parent / "_critic"), step, 0)
+            self.roles.policy.call("save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state))
+            if critic is not None:
+                rotate_checkpoints(parent / "_critic", self.args.max_ckpt_num)
         if self.args.save_hf_ckpt:
-            copy = str(Path(self.args.ckpt_path) / f"{tag_of(step)}_hf")
-            self.policy.call("save_model", copy, self.args.max_ckpt_num)
+            self.roles.policy.call("save_hf_copy", str(parent), step)
 
 
 def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def summary(metrics: dict[str, float]) -> str:
-    """What a user watches, in one line."""
-    shown = {
-        "acc": "train/accuracy",
-        "kept": "train/kept_share",
-        "len": "train/response_length",
-        "loss": "train/policy_loss",
-        "KL(p‖q)": "train/kl_posterior",
-        "hinted": "train/hinted_accuracy",
-        "eval": "eval/accuracy",
-    }
-    parts = [
-        f"{label} {metrics[name]:.3g}" for label, name in shown.items() if math.isfinite(metrics.get(name, math.nan))
-    ]
-    if metrics.get("train/skipped_steps"):
-        parts.append(f"skipped {metrics['train/skipped_steps']:.0f}")
-    if metrics.get("train/reward_failures"):
-        parts.append(f"ungraded {metrics['train/reward_failures']:.0f}")
-    return ", ".join(parts)

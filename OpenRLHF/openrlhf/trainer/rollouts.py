@@ -1,19 +1,21 @@
 """Makes rollouts: samples rationales from the engines and grades them while others are still being written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from openrlhf.datasets.prompts import Prompt
-from openrlhf.rewards.functions import Rewards
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
 from openrlhf.utils.seeding import derive_seed
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One sampled rationale and its reward (NaN where grading failed)."""
+    """One sampled rationale and its reward (NaN where grading failed).
+
+    columns: numbers for its tokens, such as advantages, by name; added while a batch is prepared for training.
+    """
 
     prompt: Prompt
     sample: int
@@ -22,6 +24,7 @@ class Rollout:
     finish_reason: str
     text: str
     reward: float = float("nan")
+    columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def correct(self) -> bool:
@@ -29,13 +32,22 @@ class Rollout:
         return self.reward > 0.5
 
 
+class Grader(Protocol):
+    """Gives rollouts their rewards, in the background."""
+
+    def grade(self, batch: Sequence[Rollout]) -> "Future[list[float]]":
+        """One reward per rollout, NaN where grading failed."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class RolloutMaker:
     """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
 
-    def __init__(self, engines: RolloutEngine, rewards: Rewards, tokenizer: Any, seed: int) -> None:
+    def __init__(self, engines: RolloutEngine, grader: Grader, seed: int) -> None:
         self._engines = engines
-        self._rewards = rewards
-        self._tokenizer = tokenizer
+        self._grader = grader
         self._seed = seed
 
     def make(
@@ -68,7 +80,7 @@ class RolloutMaker:
         for finished in self._engines.generate(requests, sampling):
             batch = [self._rollout(prompts[completion.key[0]], completion) for completion in finished]
             ungraded.update({completion.key: rollout for completion, rollout in zip(finished, batch, strict=True)})
-            grading.append(([completion.key for completion in finished], self._grade(batch)))
+            grading.append(([completion.key for completion in finished], self._grader.grade(batch)))
             on_progress(len(ungraded))
         rewards = {key: value for keys, future in grading for key, value in zip(keys, future.result(), strict=True)}
         return [replace(ungraded[request.key], reward=rewards[request.key]) for request in requests]
@@ -82,10 +94,3 @@ class RolloutMaker:
             finish_reason=completion.finish_reason,
             text=completion.text,
         )
-
-    def _grade(self, batch: Sequence[Rollout]) -> "Future[list[float]]":
-        """Queries are prompt and response with special tokens kept, as 0.6.2 hands them to reward functions."""
-        responses = self._tokenizer.batch_decode([r.token_ids for r in batch], skip_special_tokens=False)
-        texts = [r.prompt.text for r in batch]
-        queries = [text + response for text, response in zip(texts, responses, strict=True)]
-        return self._rewards.submit(queries, texts, [r.prompt.label for r in batch])

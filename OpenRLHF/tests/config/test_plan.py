@@ -18,6 +18,9 @@ FLAGS = {
     "lr_warmup_ratio": 0.03,
     "actor_learning_rate": 5e-7,
     "lr_min_ratio": 0.1,
+    "critic_pretrain": None,
+    "critic_learning_rate": 9e-6,
+    "freezing_actor_steps": -1,
 }
 
 
@@ -32,6 +35,15 @@ def test_a_data_set_smaller_than_a_batch_still_makes_a_step() -> None:
     assert (plan.steps, plan.optimizer_steps) == (3, 3)
     assert plan.learning_rate(0) == 5e-7  # one warm-up step, which already trains
     assert plan.learning_rate(2) == pytest.approx(5e-8)
+
+
+def test_while_the_policy_is_frozen_its_schedule_waits() -> None:
+    """Six rollout batches of 32 updates each but the last; the first two are the critic's alone."""
+    plan = make_plan(Namespace(**{**FLAGS, "critic_pretrain": "c", "freezing_actor_steps": 2}), 5584)
+    assert (plan.frozen_steps, plan.policy_steps) == (64, 111)
+    assert plan.learning_rate(64) == pytest.approx(5e-7 / 4)  # the first of ⌈0.03 × 111⌉ warm-up steps
+    assert plan.critic_learning_rate(0) == pytest.approx(9e-6 / 6)
+    assert plan.learning_rate(174) == pytest.approx(5e-8)
 
 
 def test_cosine_goes_from_the_peak_to_a_tenth() -> None:

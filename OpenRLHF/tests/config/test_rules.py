@@ -30,7 +30,8 @@ def sft(*argv: str) -> tuple[Namespace, list[str]]:
 
 def ineffective(*argv: str) -> dict[str, str]:
     parser = build_parser("train_ppo_ray_intro")
-    lines = ineffective_flags(parser.parse_args([*BASE, *argv]), given_flags(parser, [*BASE, *argv]))
+    settled, _ = rl_rules(parser.parse_args([*BASE, *argv]))
+    lines = ineffective_flags(settled, given_flags(parser, [*BASE, *argv]))
     return dict(line.split(" has no effect: ") for line in lines)
 
 
@@ -132,12 +133,10 @@ def test_intro_packs_unless_told_not_to():
         intro("--packing_samples", "--no_pack_samples")
 
 
-def test_packing_refuses_pretraining_data():
-    with pytest.raises(UserError, match=r"--pretrain_data does not go with packed rows: remove --pretrain_data$"):
+def test_pretraining_data_go_with_policy_gradients_alone():
+    with pytest.raises(UserError, match=r"--advantage_estimator intro adds no loss on plain text"):
         intro("--pretrain_data", "text.jsonl")
-    with pytest.raises(UserError, match="remove --pretrain_data or --packing_samples"):
-        ppo("--pretrain_data", "text.jsonl", "--packing_samples")
-    assert ppo("--pretrain_data", "text.jsonl")[0].pretrain_data == "text.jsonl"
+    assert ppo("--pretrain_data", "text.jsonl", "--packing_samples")[0].pretrain_data == "text.jsonl"
 
 
 def test_sleeping_engines_need_colocation():
@@ -325,6 +324,8 @@ def test_flags_that_do_nothing_for_intro_say_so_when_given():
         "4096",
         "--eval_n_samples",
         "2",
+        "--eval_temperature",
+        "1",
     ]
     said = ineffective(*argv)
     assert set(said) == {word for word in argv if word.startswith("--")}
@@ -350,7 +351,9 @@ def test_sampling_flags_have_no_effect_in_the_exact_form():
 
 
 def test_intro_flags_have_no_effect_under_another_estimator():
-    said = ineffective("--advantage_estimator", "rloo", "--intro_top_k", "5", "--gamma", "0.9")
+    said = ineffective(
+        "--advantage_estimator", "rloo", "--remote_rm_url", "http://r", "--intro_top_k", "5", "--gamma", "0.9"
+    )
     assert said == {"--intro_top_k": "--advantage_estimator is rloo, not intro."}
 
 

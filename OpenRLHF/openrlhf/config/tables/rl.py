@@ -4,6 +4,8 @@ from openrlhf.config.flag import Flag, integer, switch
 
 # fmt: off
 
+ESTIMATORS = ("gae", "reinforce", "rloo", "reinforce_baseline", "group_norm", "dr_grpo", "raft")
+
 ROLLOUTS = (
     Flag("num_episodes", integer, 1, "Passes over the prompts."),
     Flag("rollout_batch_size", integer, 1024, "Prompts per rollout batch."),
@@ -39,14 +41,18 @@ REWARDS = (
     Flag("remote_rm_url", str, None, "Reward: a .py file that defines reward_func, or URLs, separated by"
          " commas, or math: the built-in grader, InTRO's default."),
     Flag("reward_clip_range", float, (-10, 10), "Rewards are clipped to this range.", nargs=2),
-    switch("normalize_reward", "Divide rewards of a reward model by their running standard deviation."),
+    switch("normalize_reward", "Shift and scale rewards of a reward model by the mean and standard deviation that"
+           " train_rm stored in its config.json."),
+    switch("dynamic_filtering", "Leave out prompts whose responses all have the same reward: they teach nothing, and"
+           " the others then count for more."),
     Flag("reward_workers", integer, 2, "Processes that grade responses."),
     Flag("reward_timeout", float, 30.0, "Seconds that grading one response may take."),
 )
 
 POLICY = (
-    Flag("advantage_estimator", str, "gae", "How advantages are computed; only gae uses a"
-         " critic.", choices=("gae", "reinforce", "rloo", "reinforce_baseline", "group_norm")),
+    Flag("advantage_estimator", str, "gae", "Method: gae (PPO, with a critic), reinforce (REINFORCE++), rloo,"
+         " reinforce_baseline, group_norm (GRPO), dr_grpo, or raft (likelihood of the correct responses).",
+         choices=ESTIMATORS),
     Flag("actor_learning_rate", float, 1e-6, "Highest learning rate of the policy."),
     Flag("critic_learning_rate", float, 9e-6, "Highest learning rate of the critic."),
     Flag("gamma", float, 1, "Discount of later rewards, per token."),
@@ -62,7 +68,8 @@ POLICY = (
          " variance).", choices=("k1", "k2", "k3")),
     switch("use_kl_loss", "Add KL to the loss instead of to the reward."),
     Flag("freezing_actor_steps", integer, -1, "Train only the critic for so many steps first; -1: none."),
-    switch("enable_ema", "Keep an exponential moving average of the policy's weights and save it too."),
+    switch("enable_ema", "Keep an exponential moving average of the policy's weights (0.992 a step) and save it in"
+           " place of the last ones."),
     switch("save_value_network", "Save the critic with the final model, in {save_path}_critic."),
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.config.errors import UserError
+from openrlhf.config.rules import reference_is_a_role
 
 # Inside these processes nothing talks to a hub's progress bars, and CPU ranks share the cores.
 WORKER_ENVIRONMENT = {
@@ -32,39 +33,52 @@ def connect() -> None:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How many bundles the roles take, and what is in one.
+class Bundles:
+    """Devices that some roles share: `ranks` bundles with one GPU each (where there are GPUs), each role on all."""
 
-    colocated: engines run on the actor's GPUs and own no bundle of their own.
-    """
-
-    actors: int
-    engines: int
-    tensor_parallel_size: int
-    colocated: bool
-
-    @property
-    def gpus(self) -> int:
-        return self.actors + (0 if self.colocated else self.engines * self.tensor_parallel_size)
+    roles: tuple[str, ...]
+    ranks: int
+    same_node: bool = False
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Placement groups and what a role may take of its bundle."""
+class Share:
+    """What one rank of a role may take of its bundle."""
 
-    actor_group: Any
-    engine_groups: Sequence[Any]
+    group: Any
     cpus: float
-    has_gpus: bool
-    colocated: bool
-
-    @property
-    def actor_gpus(self) -> float:
-        return 0.0 if not self.has_gpus else 0.5 if self.colocated else 1.0
+    gpus: float
 
 
-def place(layout: Layout, timeout: float = 120.0) -> Placement:
-    """Reserves the bundles.
+def layout(args: Any, engines: int, reward_models: int) -> list[Bundles]:
+    """Which roles share devices, by the --colocate_* flags. args: after the rules between them.
+
+    Roles: actor, reference, critic, reward0, reward1, …, engine0, engine1, …
+    """
+    size = args.vllm_tensor_parallel_size
+    ranks = {"actor": args.actor_num_nodes * args.actor_num_gpus_per_node}
+    if reference_is_a_role(args):
+        ranks["reference"] = args.ref_num_nodes * args.ref_num_gpus_per_node
+    if args.critic_pretrain:
+        ranks["critic"] = args.critic_num_nodes * args.critic_num_gpus_per_node
+    rewards = {f"reward{i}": args.reward_num_nodes * args.reward_num_gpus_per_node for i in range(reward_models)}
+    ranks.update(rewards)
+    engine_names = tuple(f"engine{i}" for i in range(engines))
+    if args.colocate_all_models:
+        return [Bundles((*ranks, *engine_names), ranks["actor"])]
+    together: list[tuple[str, ...]] = []
+    if args.colocate_actor_ref:
+        together.append(("actor", "reference"))
+    if args.colocate_critic_reward:
+        together.append(("critic", *rewards))
+    shared = [tuple(role for role in roles if role in ranks) for roles in together]
+    alone: list[tuple[str, ...]] = [(role,) for role in ranks if not any(role in roles for roles in shared)]
+    groups = [Bundles(roles, ranks[roles[0]]) for roles in sorted([r for r in shared if r] + alone)]
+    return groups + [Bundles((name,), size, same_node=True) for name in engine_names]
+
+
+def place(bundles: Sequence[Bundles], timeout: float = 120.0) -> dict[str, Share]:
+    """Reserves the bundles; the share of each role.
 
     On a cluster without any GPU, roles get a share of the CPUs.
 
@@ -76,30 +90,30 @@ def place(layout: Layout, timeout: float = 120.0) -> Placement:
 
     total = ray.cluster_resources()
     gpus = total.get("GPU", 0)
-    if gpus and gpus < layout.gpus:
+    wanted = sum(own.ranks for own in bundles)
+    if gpus and gpus < wanted:
+        described = ", ".join(f"{' + '.join(own.roles)} {own.ranks}" for own in bundles)
         raise UserError(
-            f"{layout.gpus} GPUs are needed ({layout.actors} actor ranks"
-            + ("" if layout.colocated else f", {layout.engines} engines × {layout.tensor_parallel_size}")
-            + f"), Ray has {gpus:g}: lower --actor_num_gpus_per_node or --vllm_num_engines, or set CUDA_VISIBLE_DEVICES"
+            f"{wanted} GPUs are needed ({described}), Ray has {gpus:g}: lower --actor_num_gpus_per_node (--critic_…, "
+            "--ref_…, --reward_…) or --vllm_num_engines, put roles together with --colocate_all_models, "
+            "--colocate_actor_ref or --colocate_critic_reward, or set CUDA_VISIBLE_DEVICES"
         )
-    roles = layout.actors + layout.engines * layout.tensor_parallel_size + 1  # and the driver
-    cpus = min(1.0, math.floor(100 * total.get("CPU", 1) / roles) / 100)
-    bundle = {"CPU": cpus, "GPU": 1.0} if gpus else {"CPU": cpus}
-    shared = {name: value * 2 if name == "CPU" else value for name, value in bundle.items()}
-    actor_group = placement_group([shared if layout.colocated else bundle] * layout.actors, strategy="PACK")
-    groups = [actor_group]
-    if not layout.colocated:
-        groups += [
-            placement_group([bundle] * layout.tensor_parallel_size, strategy="STRICT_PACK")
-            for _ in range(layout.engines)
-        ]
-    _, waiting = ray.wait([group.ready() for group in groups], num_returns=len(groups), timeout=timeout)
+    workers = sum(own.ranks * len(own.roles) for own in bundles) + 1  # and the driver
+    cpus = min(1.0, math.floor(100 * total.get("CPU", 1) / workers) / 100)
+    shares, waiting_for = {}, []
+    for own in bundles:
+        bundle = {"CPU": cpus * len(own.roles), **({"GPU": 1.0} if gpus else {})}
+        group = placement_group([bundle] * own.ranks, strategy="STRICT_PACK" if own.same_node else "PACK")
+        waiting_for.append(group.ready())
+        share = Share(group, cpus, math.floor(100 / len(own.roles)) / 100 if gpus else 0.0)
+        shares.update(dict.fromkeys(own.roles, share))
+    _, waiting = ray.wait(waiting_for, num_returns=len(waiting_for), timeout=timeout)
     if waiting:
         raise UserError(
-            f"Ray could not reserve {groups[0].bundle_specs} and {len(groups) - 1} engines within {timeout:g} s; it "
-            f"has {total} in all: is something else running on the cluster?"
+            f"Ray could not reserve {len(waiting)} of {len(bundles)} groups of devices within {timeout:g} s; it has "
+            f"{total} in all: is something else running on the cluster?"
         )
-    return Placement(actor_group, groups[1:], cpus, bool(gpus), layout.colocated)
+    return shares
 
 
 def strategy(group: Any, bundle: int) -> Any:

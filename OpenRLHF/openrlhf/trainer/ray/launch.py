@@ -1,111 +1,29 @@
-"""Puts an RL run together: data and plan first, then the roles on Ray, then the loop."""
+"""Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
-from openrlhf.config.memory import GIB, shape_of
-from openrlhf.config.plan import Plan, describe, make_plan
-from openrlhf.config.rules import actor_world_size
-from openrlhf.datasets.blending import load_blend
-from openrlhf.datasets.files import Record
-from openrlhf.datasets.prompts import Prompt, build_prompts
-from openrlhf.models.loader import load_config, load_tokenizer
+from openrlhf.config.rules import actor_world_size, reward_models
 from openrlhf.rewards.functions import open_rewards
 from openrlhf.rollout.pool import EnginePool, choose_engine
+from openrlhf.trainer.algorithm import Algorithm, KeepCorrect
 from openrlhf.trainer.checkpoint import latest_state
-from openrlhf.trainer.intro_batches import hint_ids
-from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Layout, Placement, connect, place, strategy
-from openrlhf.trainer.ray.policy_group import PolicyGroup
+from openrlhf.trainer.critic_worker import CriticWorker
+from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
+from openrlhf.trainer.graders import ModelGrader, TextGrader
+from openrlhf.trainer.policy_gradient import PolicyGradient
+from openrlhf.trainer.policy_worker import PolicyWorker
+from openrlhf.trainer.preparation import Prepared
+from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, connect, layout, place, strategy
+from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.rl_evaluation import Evaluator
-from openrlhf.trainer.rl_trainer import RLTrainer, TrainerState
-from openrlhf.trainer.rollouts import RolloutMaker
+from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
+from openrlhf.trainer.role_group import RoleGroup
+from openrlhf.trainer.rollouts import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known before any model is loaded. longest_hint: tokens."""
-
-    tokenizer: Any
-    prompts: list[Prompt]
-    held_out: list[Prompt]
-    longest_hint: int
-    plan: Plan
-    notes: list[str]
-    description: str
-
-
-def prepare(args: Any) -> Prepared:
-    """Reads data, tokenizer and configuration, and works out the plan.
-
-    args: after the rules between flags.
-
-    Raises:
-        UserError: data, model folder or flags that cannot work.
-    """
-    config = load_config(args.pretrain)
-    tokenizer = load_tokenizer(args.pretrain, use_fast=not args.disable_fast_tokenizer)
-    prompts, notes = load_prompts(args, tokenizer)
-    held_out: list[Prompt] = []
-    if args.eval_dataset:
-        held_out, eval_notes = _prompts_of(args, tokenizer, args.eval_dataset, "1.0", "test")
-        held_out = held_out[: int(args.eval_max_samples)] if args.eval_max_samples else held_out
-        notes += [f"--eval_dataset: {note}" for note in eval_notes]
-    hints = [len(hint_ids(tokenizer, args.intro_answer_template, prompt.label)) for prompt in prompts]
-    plan = make_plan(args, len(prompts))
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    description = describe(plan, shape_of(config), context, gpu_memory_gib(args))
-    return Prepared(tokenizer, prompts, held_out, max(hints), plan, notes, description)
-
-
-def load_prompts(args: Any, tokenizer: Any) -> tuple[list[Prompt], list[str]]:
-    """Training prompts, and what was left out: too long, empty, no answer, or an answer too long for a hint."""
-    prompts, notes = _prompts_of(args, tokenizer, args.prompt_data, args.prompt_data_probs, args.prompt_split)
-    usable = [prompt for prompt in prompts if prompt.label.strip()]
-    if len(usable) < len(prompts):
-        notes.append(f"{len(prompts) - len(usable)} of {len(prompts)} prompts have an empty answer: left out.")
-    fitting = [
-        p for p in usable if len(hint_ids(tokenizer, args.intro_answer_template, p.label)) <= args.prompt_max_len
-    ]
-    if len(fitting) < len(usable):
-        notes.append(f"{len(usable) - len(fitting)} answers are longer than --prompt_max_len as a hint: left out.")
-    if not fitting:
-        raise UserError(f"no prompt of {args.prompt_data} has a usable answer in --label_key {args.label_key}")
-    return fitting, notes
-
-
-def _prompts_of(
-    args: Any, tokenizer: Any, source: str, probabilities: str, split: str
-) -> tuple[list[Prompt], list[str]]:
-    def records_of(split: str, required: bool) -> list[Record]:
-        return load_blend(
-            source, probabilities, split=split, seed=args.seed, max_samples=args.max_samples, required=required
-        )
-
-    # A single file has one split, called train, whatever it holds.
-    records = records_of(split, required=split == "train") or records_of("train", required=True)
-    made = build_prompts(
-        records,
-        tokenizer,
-        max_tokens=args.prompt_max_len,
-        input_key=args.input_key,
-        label_key=args.label_key,
-        input_template=args.input_template,
-        apply_chat_template=args.apply_chat_template,
-    )
-    return list(made.prompts), made.notes(args.prompt_max_len)
-
-
-def gpu_memory_gib(args: Any) -> float | None:
-    """What the user says, else what this machine's first GPU has, else None."""
-    if args.gpu_memory_gib:
-        return args.gpu_memory_gib
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None
+from openrlhf.trainer.worker import Worker
 
 
 def run(args: Any, prepared: Prepared) -> None:
@@ -116,46 +34,87 @@ def run(args: Any, prepared: Prepared) -> None:
         print(
             f"Continuing from {checkpoints / saved[0]}." if saved else f"No checkpoint in {checkpoints}: starting anew."
         )
-    state = TrainerState(**saved[1]) if saved else TrainerState()
+    state = TrainerState(**saved[1]) if saved else TrainerState(kl_coef=args.init_kl_coef)
     log = RunLog(args, args.save_path)
     log.truncate_to(state.step if saved else -1)
     connect()
-    size = args.vllm_tensor_parallel_size
-    world = actor_world_size(args)
-    placement = place(Layout(world, prepared.plan.engines, size, args.colocate_all_models))
-    rewards = open_rewards(args.remote_rm_url, workers=args.reward_workers, timeout=args.reward_timeout)
-    policy = PolicyGroup(args, placement, world, step_timeout=args.generate_timeout)
-    engines = EnginePool(
-        start_engines(args, prepared, placement, policy.sync_backend), stall_limit_s=args.generate_timeout
-    )
-    try:
-        policy.wait_until_ready()
+    shares = place(layout(args, prepared.plan.engines, len(reward_models(args))))
+    with ExitStack() as cleanup:
+        groups = start_roles(args, shares, cleanup)
+        policy, critic = groups["actor"], groups.get("critic")
+        backend = sync_backend(args, policy.has_cuda)
+        engines = EnginePool(start_engines(args, prepared, shares, backend), stall_limit_s=args.generate_timeout)
+        cleanup.callback(engines.shutdown)
+        grader = open_grader(args, prepared, [group for name, group in groups.items() if name.startswith("reward")])
+        cleanup.callback(grader.close)
+        for group in groups.values():
+            group.wait_until_ready()
         engines.wait_until_ready()
         if saved:
             policy.call("load_checkpoint", str(checkpoints), saved[0])
-        policy.call("connect_engines", engines.engines, policy.sync_backend, args.sync_timeout)
-        rollouts = RolloutMaker(engines, rewards, prepared.tokenizer, args.seed)
-        hinted = (prepared.held_out or prepared.prompts)[: args.hinted_eval_prompts]
-        evaluator = Evaluator(args, rollouts, prepared.tokenizer, prepared.held_out, hinted)
-        RLTrainer(
-            args,
-            prepared.plan,
-            prompts=prepared.prompts,
-            tokenizer=prepared.tokenizer,
+            if critic is not None:
+                critic.call("load_checkpoint", str(checkpoints.with_name("_critic")), saved[0])
+        policy.call("connect_engines", engines.engines, backend, args.sync_timeout)
+        rollouts = RolloutMaker(engines, grader, args.seed)
+        hinted = (
+            (prepared.held_out or prepared.prompts)[: args.hinted_eval_prompts] if args.hinted_eval_steps > 0 else []
+        )
+        roles = Roles(
             policy=policy,
+            critic=critic,
             engines=engines,
             rollouts=rollouts,
-            evaluator=evaluator,
-            log=log,
-            state=state,
-        ).train()
-    finally:
-        rewards.close()
-        engines.shutdown()
-        policy.shutdown()
+            algorithm=algorithm_of(args, prepared.tokenizer, policy, groups.get("reference"), critic),
+            evaluator=Evaluator(args, rollouts, prepared.tokenizer, prepared.held_out, hinted),
+            pretraining=prepared.pretraining,
+        )
+        RLTrainer(args, prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=state).train()
 
 
-def start_engines(args: Any, prepared: Prepared, placement: Placement, sync_backend: str) -> Sequence[Any]:
+def start_roles(args: Any, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
+    """All roles but the engines, by name; their models load in the background."""
+    workers: dict[str, tuple[type[Worker], int, tuple[Any, ...]]] = {
+        "actor": (PolicyWorker, actor_world_size(args), ()),
+        "reference": (ReferenceWorker, args.ref_num_nodes * args.ref_num_gpus_per_node, ()),
+        "critic": (CriticWorker, args.critic_num_nodes * args.critic_num_gpus_per_node, ()),
+    }
+    for number, path in enumerate(reward_models(args)):
+        ranks = args.reward_num_nodes * args.reward_num_gpus_per_node
+        workers[f"reward{number}"] = (RewardModelWorker, ranks, (path,))
+    groups = {}
+    for role, (worker, ranks, extra) in workers.items():
+        if role in shares:
+            groups[role] = RayRoleGroup(role, worker, args, shares[role], ranks, args.generate_timeout, extra)
+            cleanup.callback(groups[role].shutdown)
+    return groups
+
+
+def open_grader(args: Any, prepared: Prepared, models: Sequence[RoleGroup]) -> Grader:
+    if models:
+        return ModelGrader(models, prepared.tokenizer.eos_token_id)
+    rewards = open_rewards(args.remote_rm_url, workers=args.reward_workers, timeout=args.reward_timeout)
+    return TextGrader(rewards, prepared.tokenizer)
+
+
+def algorithm_of(
+    args: Any, tokenizer: Any, policy: RoleGroup, reference: RoleGroup | None, critic: RoleGroup | None
+) -> Algorithm:
+    """What --advantage_estimator names."""
+    if args.advantage_estimator == "intro":
+        return KeepCorrect(tokenizer, args.intro_answer_template, args.intro_loss_aggregation, args.seed)
+    if args.advantage_estimator == "raft":
+        return KeepCorrect(tokenizer, None, "seq-mean", args.seed)
+    return PolicyGradient(args, policy, reference, critic)
+
+
+def sync_backend(args: Any, has_cuda: bool) -> str:
+    """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs."""
+    if not has_cuda:
+        return "gloo"
+    return "ipc" if args.colocate_all_models else args.vllm_sync_backend
+
+
+def start_engines(args: Any, prepared: Prepared, shares: dict[str, Share], sync_backend: str) -> Sequence[Any]:
     """Engine actors, each in its own bundles, or on the actor's when colocated."""
     import ray
 
@@ -176,16 +135,16 @@ def start_engines(args: Any, prepared: Prepared, placement: Placement, sync_back
     }
     actors = []
     for engine in range(prepared.plan.engines):
-        bundles = [engine * size + i for i in range(size)] if placement.colocated else list(range(size))
-        settings = actor_options(
-            tensor_parallel_size=size, gpus_per_worker=placement.actor_gpus, bundle_indices=bundles
-        )
-        settings["num_cpus"] = placement.cpus
+        share = shares[f"engine{engine}"]
+        # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
+        first = engine * size if args.colocate_all_models else 0
+        bundles = list(range(first, first + size))
+        settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
+        settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)
-        group = placement.actor_group if placement.colocated else placement.engine_groups[engine]
         actors.append(
             ray.remote(EngineActor)
-            .options(scheduling_strategy=strategy(group, bundles[0]), **settings)
+            .options(scheduling_strategy=strategy(share.group, bundles[0]), **settings)
             .remote(args.pretrain, choose_engine(args.rollout_engine), **options)
         )
     return actors

@@ -37,9 +37,9 @@ def _solved(rollouts: Sequence[Rollout]) -> float:
 
 
 def update_metrics(tallies: Sequence[Tally], rate: float, skipped: int, skipped_in_all: int) -> dict[str, float]:
-    """Over the optimiser steps of one rollout batch; token figures are means over all trained tokens.
+    """Of the policy, over the optimiser steps of one rollout batch; token figures are means over all trained tokens.
 
-    A step without any kept rationale has no loss and no token figures; they are left out, not written as zero.
+    A step without anything to train on has no loss and no token figures; they are left out, not written as zero.
     """
     metrics = {
         "train/actor_lr": rate,
@@ -49,21 +49,68 @@ def update_metrics(tallies: Sequence[Tally], rate: float, skipped: int, skipped_
     }
     if not tallies:
         return metrics
-    metrics["train/policy_loss"] = sum(tally.totals["loss"] for tally in tallies) / len(tallies)
-    metrics["train/grad_norm"] = sum(tally.maxima["grad_norm"] for tally in tallies) / len(tallies)
-    total = Tally()
-    for tally in tallies:
-        total.merge(tally)
-    merged = total.metrics()
-    w_squared = merged.pop("w_squared")
+    metrics["train/policy_loss"] = _mean_loss(tallies)
+    metrics["train/grad_norm"] = _mean_grad_norm(tallies)
+    merged = _merged(tallies)
+    w_squared = merged.pop("w_squared", 0.0)
     if w_squared > 0:
         # (Σw)² / (N Σw²): 1 where all factors are equal, 1/N where one outweighs all others
         metrics["train/w_ess_share"] = merged["w"] ** 2 / w_squared
     metrics["trained_tokens"] = merged.pop("trained_tokens")
-    for name in ("loss", "grad_norm_max"):
-        merged.pop(name)
-    merged["w_mean"] = merged.pop("w")
-    if "engine_gap" in merged:
-        merged["engine_gap_mean"] = merged.pop("engine_gap")
+    for name in ("w", "engine_gap"):
+        if name in merged:
+            merged[f"{name}_mean"] = merged.pop(name)
     metrics.update({f"train/{name}": value for name, value in merged.items()})
     return metrics
+
+
+def critic_metrics(tallies: Sequence[Tally], rate: float) -> dict[str, float]:
+    """Of the critic, over the optimiser steps of one rollout batch."""
+    if not tallies:
+        return {}
+    return {
+        "train/critic_loss": _mean_loss(tallies),
+        "train/critic_lr": rate,
+        "train/critic_grad_norm": _mean_grad_norm(tallies),
+    }
+
+
+def _mean_loss(tallies: Sequence[Tally]) -> float:
+    return sum(tally.totals["loss"] for tally in tallies) / len(tallies)
+
+
+def _mean_grad_norm(tallies: Sequence[Tally]) -> float:
+    return sum(tally.maxima["grad_norm"] for tally in tallies) / len(tallies)
+
+
+def _merged(tallies: Sequence[Tally]) -> dict[str, float]:
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    merged = total.metrics()
+    for name in ("loss", "grad_norm_max"):
+        merged.pop(name)
+    return merged
+
+
+def summary(metrics: dict[str, float]) -> str:
+    """What a user watches, in one line."""
+    shown = {
+        "acc": "train/accuracy",
+        "reward": "train/reward",
+        "len": "train/response_length",
+        "loss": "train/policy_loss",
+        "critic": "train/critic_loss",
+        "KL": "train/kl",
+        "KL(p‖q)": "train/kl_posterior",
+        "hinted": "train/hinted_accuracy",
+        "eval": "eval/accuracy",
+    }
+    parts = [
+        f"{label} {metrics[name]:.3g}" for label, name in shown.items() if math.isfinite(metrics.get(name, math.nan))
+    ]
+    if metrics.get("train/skipped_steps"):
+        parts.append(f"skipped {metrics['train/skipped_steps']:.0f}")
+    if metrics.get("train/reward_failures"):
+        parts.append(f"ungraded {metrics['train/reward_failures']:.0f}")
+    return ", ".join(parts)

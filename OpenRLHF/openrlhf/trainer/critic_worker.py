@@ -1,0 +1,42 @@
+"""One rank of PPO's critic: values of states, and their training."""
+
+from pathlib import Path
+
+from openrlhf.models.saving import save_pretrained
+from openrlhf.objectives.base import MicroBatches
+from openrlhf.objectives.value import ValueObjective
+from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.networks import trainable_scalar
+from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.worker import TokenValues, Worker
+from openrlhf.utils.tally import Tally
+
+
+class CriticWorker(Worker):
+    def load(self) -> None:
+        args = self.args
+        critic = trainable_scalar(
+            args.critic_pretrain,
+            args,
+            self.tokenizer.pad_token_id,
+            head_prefix=args.value_head_prefix,
+            at_predictors=True,
+        )
+        self.learner = Learner(args, critic, ValueObjective(args.value_clip), args.critic_learning_rate)
+
+    def score(self, micro_batches: MicroBatches) -> TokenValues:
+        """Values of the states before the scored tokens."""
+        return self.learner.outputs(micro_batches)
+
+    def train_step(self, micro_batches: MicroBatches, learning_rate: float) -> Tally:
+        return self.learner.train_step(micro_batches, learning_rate)
+
+    def save_checkpoint(self, parent: str, step: int, keep: int) -> None:
+        save_learner(self.learner, parent, step, {"step": step}, keep)
+
+    def load_checkpoint(self, parent: str, tag: str) -> None:
+        load_learner(self.learner, parent, tag)
+
+    def save_model(self, folder: str) -> None:
+        """Collective: a plain Hugging Face folder with the value head."""
+        save_pretrained(self.learner.network, self.tokenizer, Path(folder), source=self.args.critic_pretrain)

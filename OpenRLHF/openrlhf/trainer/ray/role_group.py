@@ -1,0 +1,89 @@
+"""All ranks of a role as Ray actors."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from openrlhf.config.errors import UserError
+from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
+from openrlhf.trainer.role_group import RoleGroup
+from openrlhf.trainer.worker import Worker
+
+
+class RankError(RuntimeError):
+    """A rank of a role failed, died, or did not answer in time; the message names it."""
+
+
+class RayRoleGroup(RoleGroup):
+    """Starts one worker per rank in the role's share of the cluster.
+
+    step_timeout: seconds within which any one call must end on every rank.
+    extra: further arguments of the worker's constructor.
+    has_cuda: whether the ranks have GPUs.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        worker_class: type[Worker],
+        args: Any,
+        share: Share,
+        world_size: int,
+        step_timeout: float,
+        extra: Sequence[Any] = (),
+    ) -> None:
+        import ray
+
+        self.args = args
+        self.world_size = world_size
+        self._role = role
+        self._timeout = step_timeout
+        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // (world_size + 1))
+        environment = {"env_vars": {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}}
+        worker: Any = ray.remote(worker_class)
+        self.ranks: list[Any] = [
+            worker.options(
+                num_cpus=share.cpus,
+                num_gpus=share.gpus,
+                scheduling_strategy=strategy(share.group, rank),
+                runtime_env=environment,
+            ).remote(args, rank, world_size, *extra)
+            for rank in range(world_size)
+        ]
+        host, port, self.has_cuda = self._wait([self.ranks[0].address.remote()])[0]
+        self._setup = [rank.setup.remote(host, port) for rank in self.ranks]
+
+    def wait_until_ready(self) -> None:
+        """Models load while other roles start; this waits for them."""
+        self._wait(self._setup)
+
+    def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
+        calls = [getattr(rank, method).remote(*own) for rank, own in zip(self.ranks, arguments, strict=True)]
+        return lambda: self._wait(calls)
+
+    def _wait(self, calls: list[Any]) -> list[Any]:
+        """Results in order; stops at the first rank that fails, since the others may then wait for it forever."""
+        import ray
+        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+        waiting, number = list(calls), {call: index for index, call in enumerate(calls)}
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=self._timeout)
+            if not done:
+                silent = sorted(number[call] for call in waiting)
+                raise RankError(f"ranks {silent} of the {self._role} did not answer within {self._timeout:g} s")
+            try:
+                ray.get(done[0], timeout=self._timeout)
+            except RayTaskError as error:
+                if isinstance(error.cause, UserError):
+                    raise error.cause from None
+                raise RankError(f"rank {number[done[0]]} of the {self._role} failed: {error}") from error
+            except (RayActorError, GetTimeoutError) as error:
+                raise RankError(f"rank {number[done[0]]} of the {self._role} died: {error}") from error
+        return ray.get(calls)
+
+    def shutdown(self) -> None:
+        import ray
+
+        for rank in self.ranks:
+            ray.kill(rank)

@@ -1,0 +1,65 @@
+"""What the ranks of every role have in common. Ray wraps these classes; tests need not."""
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from openrlhf.models.loader import load_tokenizer
+from openrlhf.objectives.base import MicroBatches
+from openrlhf.trainer.deepspeed_setup import init_process_group
+from openrlhf.utils.network import free_port
+
+# For every example of every micro-batch, one number per scored token.
+TokenValues = list[list[list[float]]]
+
+
+class Worker:
+    """One rank of a role. Construct on every rank, ask rank 0 for its `address`, then `setup` all ranks at once."""
+
+    def __init__(self, args: Any, rank: int, world_size: int) -> None:
+        self.args = args
+        self.rank = rank
+        self.world_size = world_size
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host and free port for the process group, and whether this rank has a GPU."""
+        try:
+            import ray
+
+            host = ray.util.get_node_ip_address()
+        except (ImportError, RuntimeError, ConnectionError):
+            host = socket.gethostbyname("localhost")
+        return host, free_port(host), torch.cuda.is_available()
+
+    def setup(self, host: str, port: int) -> None:
+        """Joins the role's process group and loads its model."""
+        os.environ.update(
+            MASTER_ADDR=host,
+            MASTER_PORT=str(port),
+            RANK=str(self.rank),
+            WORLD_SIZE=str(self.world_size),
+            LOCAL_RANK="0",
+        )
+        if self.args.full_determinism:
+            from transformers import enable_full_determinism
+
+            enable_full_determinism(self.args.seed)
+        init_process_group()
+        self.tokenizer = load_tokenizer(self.args.pretrain, use_fast=not self.args.disable_fast_tokenizer)
+        self.load()
+
+    def load(self) -> None:
+        """Builds the role's model; the process group and `tokenizer` are there."""
+        raise NotImplementedError
+
+    def score(self, micro_batches: MicroBatches) -> TokenValues:
+        """A number per scored token; what it is depends on the role."""
+        raise NotImplementedError
+
+
+def by_example(values: torch.Tensor, lengths: Sequence[int]) -> list[list[float]]:
+    """Splits a flat [T] tensor into the examples' parts."""
+    return [part.tolist() for part in values.split(list(lengths))]
