@@ -1,4 +1,4 @@
-"""Adds a LoRA adapter to its model: python3 -m openrlhf.cli.lora_combiner --model_path … --lora_path … --output_path …"""
+"""Adds a LoRA adapter to its model: python3 -m openrlhf.cli.lora_combiner --model_path … --lora_path … ..."""
 
 import sys
 from collections.abc import Sequence

@@ -98,8 +98,8 @@ def prm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     args.reward_tokens = args.reward_tokens or None
     if args.reward_tokens is not None and len(args.reward_tokens) < 2:
         raise UserError(
-            f"--reward_tokens {args.reward_tokens[0]}: the label is chosen among them, so give at least two, or none to "
-            "choose among all tokens"
+            f"--reward_tokens {args.reward_tokens[0]}: the label is chosen among them, so give at least two, or none "
+            "to choose among all tokens"
         )
     return args, notes
 

@@ -94,8 +94,10 @@ def merged_network(model_path: str, adapter_path: str, *, is_rm: bool, bf16: boo
         wanted = "is one of a reward model: add" if trained_rm else "is none of a reward model: remove"
         raise UserError(f"the adapter {adapter_path} {wanted} --is_rm")
     dtype = torch.bfloat16 if bf16 else getattr(model_config, "dtype", None) or torch.float32
-    return _merged_scalar(model_path, config, tensors, dtype) if is_rm else _merged_actor(
-        model_path, config, tensors, dtype
+    return (
+        _merged_scalar(model_path, config, tensors, dtype)
+        if is_rm
+        else _merged_actor(model_path, config, tensors, dtype)
     )
 
 
@@ -111,12 +113,12 @@ def _merged_scalar(model_path: str, config: Any, tensors: dict[str, Tensor], dty
     from transformers import AutoModel
 
     backbone = AutoModel.from_pretrained(model_path, dtype=dtype, trust_remote_code=False)
-    head_prefix = next(iter(config.modules_to_save or ["score"]))
-    head = tensors.pop(f"{_PREFIX}{head_prefix}.weight", None)
+    names = sorted(config.modules_to_save or ["score"])  # PEFT itself writes both "classifier" and "score"
+    heads = {name: tensors.pop(f"{_PREFIX}{name}.weight", None) for name in names}
+    heads = {name: stored_head(model_path, name) if head is None else head for name, head in heads.items()}
+    head_prefix, head = next(((name, head) for name, head in heads.items() if head is not None), ("", None))
     if head is None:
-        head = stored_head(model_path, head_prefix)
-    if head is None:
-        raise UserError(f"neither the adapter nor the model {model_path} has the layer {head_prefix}.weight")
+        raise UserError(f"neither the adapter nor the model {model_path} has a layer {' or '.join(names)}")
     whole = f"{_PREFIX}{backbone.base_model_prefix}."
     tensors = {name.replace(whole, _PREFIX, 1): tensor for name, tensor in tensors.items()}
     config.modules_to_save = None
@@ -131,7 +133,7 @@ def _merge(model: Any, config: Any, tensors: dict[str, Tensor]) -> Any:
 
     try:
         wrapped = PeftModel(model, config)
-        found = set_peft_model_state_dict(wrapped, tensors)
+        found: Any = set_peft_model_state_dict(wrapped, tensors)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"the adapter does not fit the model ({str(error).strip().splitlines()[0]})") from None
     missing = [name for name in found.missing_keys if "lora_" in name]

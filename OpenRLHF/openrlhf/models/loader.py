@@ -1,5 +1,7 @@
 """Loads models and tokenizers with the settings that the commands share; never runs code from a model folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,8 @@ def load_actor(
     if args.lora_rank > 0:
         from peft import get_peft_model
 
-        model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
+        with _lora_errors(args):
+            model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
     if getattr(args, "use_liger_kernel", False):
         _apply_liger(model)
     return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id, balance=balance)
@@ -116,7 +119,8 @@ def load_scalar(
         if args.lora_rank > 0:
             from peft import inject_adapter_in_model
 
-            backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
+            with _lora_errors(args):
+                backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
     model = ScalarModel(
         backbone,
         head,
@@ -177,8 +181,8 @@ def _lora_config(args: Any, task: str) -> Any:
     from peft import LoraConfig
 
     targets = args.target_modules
-    if isinstance(targets, list) and len(targets) == 1:
-        targets = targets[0]
+    if targets == ["all-linear"]:
+        targets = "all-linear"  # PEFT takes a text alone for a pattern, apart from this one
     return LoraConfig(
         task_type=task,
         r=args.lora_rank,
@@ -187,6 +191,18 @@ def _lora_config(args: Any, task: str) -> Any:
         lora_dropout=args.lora_dropout,
         bias="none",
     )
+
+
+@contextmanager
+def _lora_errors(args: Any) -> Iterator[None]:
+    """What PEFT cannot do with --target_modules, as a UserError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(
+            f"--target_modules {args.target_modules} cannot get LoRA matrices in this model: "
+            f"{str(error).strip().splitlines()[0]} Name its linear layers, such as q_proj v_proj, or leave the flag out"
+        ) from None
 
 
 def _apply_liger(model: Any) -> None:

@@ -51,8 +51,8 @@ def router_balance(config: Any, args: Any) -> RouterBalance | None:
     top_k = getattr(_text(config), "num_experts_per_tok", None)
     if loss is None or experts < 2 or top_k is None:
         raise UserError(
-            f"--aux_loss_coef {coef:g}: transformers has no balancing loss for {config.model_type} models (some balance "
-            "their experts without one); leave the flag out"
+            f"--aux_loss_coef {coef:g}: transformers has no balancing loss for {config.model_type} models (some "
+            "balance their experts without one); leave the flag out"
         )
     if args.gradient_checkpointing and args.gradient_checkpointing_use_reentrant:
         raise UserError(

@@ -22,8 +22,8 @@ from openrlhf.utils.tally import Tally
 
 @dataclass(frozen=True)
 class ProcessObjective(Objective):
-    """Reads the column "label": the label's token id without `reward_tokens`, the probability of the first of two, or the
-    label's index among more. The scored token is the one after the placeholder; which one it is does not matter.
+    """Reads the column "label": the label's token id without `reward_tokens`, the probability of the first of two, or
+    the label's index among more. The scored token is the one after the placeholder; which one it is does not matter.
 
     reward_tokens: token ids; none for the whole vocabulary.
     """
