@@ -10,6 +10,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 
 if TYPE_CHECKING:
+    from openrlhf.datasets.blending import Stop
     from openrlhf.datasets.files import Record
     from openrlhf.trainer.batching import Example
     from openrlhf.trainer.learner import Learner
@@ -22,21 +23,37 @@ BuildLearner = Callable[[Namespace, Any], "Learner"]
 
 
 def main(
-    command: str, argv: Sequence[str] | None, rules: Rules, build_samples: BuildSamples, build_learner: BuildLearner
+    command: str,
+    argv: Sequence[str] | None,
+    rules: Rules,
+    build_samples: BuildSamples,
+    build_learner: BuildLearner,
+    *,
+    blend_stop: "Stop" = "first_exhausted",
 ) -> int:
-    """Runs one command. Exit status: 0 done, 2 something the user can mend."""
+    """Runs one command. Exit status: 0 done, 2 something the user can mend.
+
+    blend_stop: until when several sources are mixed, see `load_blend`.
+    """
     parser = build_parser(command)
     args = parser.parse_args(argv)
     try:
         args, notes = rules(args)
-        train(args, notes + ineffective_flags(args, given_flags(parser, argv)), build_samples, build_learner)
+        notes += ineffective_flags(args, given_flags(parser, argv))
+        train(args, notes, build_samples, build_learner, blend_stop)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def train(args: Namespace, notes: list[str], build_samples: BuildSamples, build_learner: BuildLearner) -> None:
+def train(
+    args: Namespace,
+    notes: list[str],
+    build_samples: BuildSamples,
+    build_learner: BuildLearner,
+    blend_stop: "Stop" = "first_exhausted",
+) -> None:
     """Reads and checks the data before a model is loaded. A source without the eval split has nothing held out."""
     import torch.distributed as dist
 
@@ -57,7 +74,7 @@ def train(args: Namespace, notes: list[str], build_samples: BuildSamples, build_
             split=split,
             seed=args.seed,
             max_samples=args.max_samples,
-            stop=getattr(args, "blend_stop", "first_exhausted"),
+            stop=blend_stop,
             required=required,
         )
         if not records:

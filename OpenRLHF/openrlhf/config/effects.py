@@ -39,11 +39,25 @@ def ineffective_flags(args: Namespace, given: Set[str]) -> list[str]:
     return [f"--{name} has no effect: {reasons[name]}." for name in sorted(given & reasons.keys())]
 
 
+def _preference_reasons(args: Namespace) -> Iterator[tuple[str, str]]:
+    if not getattr(args, "prompt_key", "input"):
+        without = "there is no --prompt_key, so chosen and rejected fields hold prompt and response"
+        yield "input_template", without
+    elif getattr(args, "apply_chat_template", False):
+        yield "input_template", "--apply_chat_template writes the prompt"
+    yield "compute_fp32_loss", "rewards and losses are always computed in float32"
+    if getattr(args, "loss", "") == "logexp":
+        yield "margin_loss", "--loss logexp has no margin; use sigmoid"
+    if getattr(args, "ipo", False):
+        yield "label_smoothing", "IPO has no label smoothing"
+
+
 def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
     yield from ONLY_ACCEPTED.items()
     if "aux_loss_coef" in given and args.aux_loss_coef > 0 and not _has_experts(args.pretrain):
         yield "aux_loss_coef", "the model is no mixture of experts"
     if not hasattr(args, "advantage_estimator"):
+        yield from _preference_reasons(args)
         return
     yield "max_ckpt_mem", "--max_ckpt_num limits the checkpoints that are kept"
     yield "max_len", "lengths are limited by --prompt_max_len and --generate_max_len"

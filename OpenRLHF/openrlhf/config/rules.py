@@ -16,6 +16,8 @@ from openrlhf.datasets.templates import check_template
 NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "dr_grpo", "intro")
 KEEPS_CORRECT = ("intro", "raft")  # train on correct responses alone, so that there is nothing to clip or to compare
 MATH_REWARD = "math"
+PAIRWISE_LOSSES = ("sigmoid", "logexp")
+BACKBONE_NAMES = ("model", "transformer", "gpt_neox", "backbone")
 
 
 def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
@@ -100,6 +102,51 @@ def prm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
         raise UserError(
             f"--reward_tokens {args.reward_tokens[0]}: the label is chosen among them, so give at least two, or none "
             "to choose among all tokens"
+        )
+    return args, notes
+
+
+def rm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_rm."""
+    args, notes = offline_rules(args)
+    if args.loss not in PAIRWISE_LOSSES:
+        raise UserError(f"--loss {args.loss} does not exist: use {' or '.join(PAIRWISE_LOSSES)}")
+    if not args.value_head_prefix.isidentifier() or args.value_head_prefix in BACKBONE_NAMES:
+        raise UserError(
+            f"--value_head_prefix {args.value_head_prefix!r} cannot be the name of the last layer: give a word that no"
+            " other part of the model has, such as score or value_head"
+        )
+    return args, notes
+
+
+def dpo_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_dpo; afterwards `ref_pretrain` is always a model."""
+    args, notes = offline_rules(args)
+    if args.label_smoothing >= 0.5:
+        raise UserError(
+            f"--label_smoothing {args.label_smoothing} is out of range: it is the share of swapped preferences, so"
+            " from 0.5 on they say nothing or the contrary; give less than 0.5"
+        )
+    args.ref_pretrain = args.ref_pretrain or args.pretrain
+    return args, notes
+
+
+def kto_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_kto."""
+    args, notes = offline_rules(args)
+    if args.train_batch_size < 2:
+        raise UserError(
+            "--train_batch_size 1: KTO's KL term is estimated from prompts with the responses of other samples of the"
+            " batch; give at least 2, better 32"
+        )
+    if not args.desirable_loss_weight and not args.undesirable_loss_weight:
+        raise UserError(
+            "--desirable_loss_weight and --undesirable_loss_weight are both 0: nothing would be learned; raise one"
+        )
+    if not args.output_key and not args.apply_chat_template:
+        raise UserError(
+            "nothing says where the responses are: give --output_key, or --apply_chat_template with conversations in"
+            " --input_key"
         )
     return args, notes
 

@@ -7,10 +7,8 @@ from typing import Any
 from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.templates import as_messages, render_chat
-
-# A piece of a sample's text, and whether the model is to learn to write it.
-Segment = tuple[str, bool]
+from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.templates import as_messages
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,13 @@ class SFTSample:
 
 @dataclass(frozen=True)
 class SFTSet:
-    """Samples in the order of their records; how many were cut, and how many left out."""
+    """Samples in the order of their records; how many were cut, and how many left out.
+
+    rows: the index of each sample's record.
+    """
 
     samples: tuple[SFTSample, ...]
+    rows: tuple[int, ...]
     truncated: int
     without_response: int
 
@@ -70,88 +72,36 @@ def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTForma
     cutting may remove it again. UserError: a key is missing, a field has the wrong type, the tokenizer has no
     end-of-sequence token, or no sample is left.
     """
-    if not tokenizer.eos_token:
-        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token")
-    samples, truncated, without = [], 0, 0
-    opening = tokenizer("")["input_ids"]  # a beginning-of-sequence token, where the tokenizer adds one
+    samples, rows, truncated, without = [], [], 0, 0
+    opening = opening_tokens(tokenizer, style.apply_chat_template)
     for number, record in enumerate(records):
-        segments = _finished(_segments(record, tokenizer, style, number), tokenizer)
-        ids, scored = _encode(segments, tokenizer, [] if style.apply_chat_template else opening)
+        ids, scored = encode(finished(segments_of(record, tokenizer, style, number), tokenizer), tokenizer, opening)
         kept = tuple(position for position in scored if 0 < position < max_len)
         if not kept:
             without += 1
             continue
         truncated += len(ids) > max_len
         samples.append(SFTSample(tuple(ids[:max_len]), kept))
+        rows.append(number)
     if not samples:
         raise UserError(
             f"none of {len(records)} samples has a response token within --max_len {max_len}: check"
             " --input_key and --output_key, or raise --max_len"
         )
-    return SFTSet(tuple(samples), truncated, without)
+    return SFTSet(tuple(samples), tuple(rows), truncated, without)
 
 
-def _segments(record: Record, tokenizer: Any, style: SFTFormat, number: int) -> list[Segment]:
+def segments_of(record: Record, tokenizer: Any, style: SFTFormat, number: int) -> list[Segment]:
+    """Prompt and response of one record, in pieces; none where the response is empty. UserError: unusable fields."""
     content = field(record, style.input_key, "--input_key", number)
     output = field(record, style.output_key, "--output_key", number) if style.output_key else None
     if style.apply_chat_template and not style.pretrain_mode:
         messages = as_messages(content) if output is None or isinstance(content, str) else list(content)
         if output is not None:
-            messages = messages + _as_response(output)
-        return _chat_segments(tokenizer, messages, style.multiturn, number)
+            messages = messages + as_response(output)
+        return chat_segments(tokenizer, messages, number, multiturn=style.multiturn)
     text = as_text(content, style.input_key, number)
     response = "" if output is None else as_text(output, str(style.output_key), number)
     if style.pretrain_mode:
         return [(text + response, True)]
     return [(fill(style.input_template, text), False), (response, True)] if response else []
-
-
-def _as_response(output: Any) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": output}] if isinstance(output, str) else as_messages(output)
-
-
-def _chat_segments(tokenizer: Any, messages: list[dict[str, str]], multiturn: bool, number: int) -> list[Segment]:
-    """Splits the rendered conversation before and after each assistant turn that carries loss."""
-    turns = [turn for turn, message in enumerate(messages) if message["role"] == "assistant" and turn > 0]
-    if not turns or (not multiturn and turns[-1] != len(messages) - 1):
-        raise UserError(
-            f"row {number}: the conversation does not end with an assistant turn after another one; found the"
-            f" roles {', '.join(message['role'] for message in messages)}"
-        )
-    segments: list[Segment] = []
-    done = ""
-    for turn in turns if multiturn else turns[-1:]:
-        for end, generation_prompt in ((turn, True), (turn + 1, False)):
-            text = render_chat(tokenizer, messages[:end], generation_prompt=generation_prompt)
-            if not text.startswith(done):
-                raise UserError(
-                    f"row {number}: the chat template writes earlier turns differently once a turn is added,"
-                    " so the response cannot be told from the prompt; give another template with"
-                    " --tokenizer_chat_template"
-                )
-            segments.append((text[len(done) :], not generation_prompt))
-            done = text
-    return segments
-
-
-def _finished(segments: list[Segment], tokenizer: Any) -> list[Segment]:
-    """Ends the last segment with the end-of-sequence token."""
-    if not segments:
-        return []
-    *before, (last, scored) = segments
-    last = last.rstrip("\n")
-    return [
-        *before,
-        (last if last.endswith(tokenizer.eos_token) else f"{last} {tokenizer.eos_token}", scored),
-    ]
-
-
-def _encode(segments: list[Segment], tokenizer: Any, opening: list[int]) -> tuple[list[int], list[int]]:
-    ids = list(opening)
-    scored: list[int] = []
-    for text, learned in segments:
-        piece = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if learned:
-            scored.extend(range(len(ids), len(ids) + len(piece)))
-        ids.extend(piece)
-    return ids, scored

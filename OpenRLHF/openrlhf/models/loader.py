@@ -61,6 +61,15 @@ def load_tokenizer(path: str, *, use_fast: bool = True) -> PreTrainedTokenizerBa
     return tokenizer
 
 
+def check_same_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str, flag: str) -> None:
+    """UserError unless the model at `path`, named by `flag`, reads the same token ids as `tokenizer` writes."""
+    if load_tokenizer(path).get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"{flag} {path}: its tokenizer's vocabulary differs from that of --pretrain, so it cannot score the same"
+            " token ids: choose a model of the same family"
+        )
+
+
 def load_actor(
     path: str, args: Any, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
 ) -> Actor:
@@ -97,11 +106,13 @@ def load_scalar(
 ) -> ScalarModel:
     """A reward model or critic on the CPU; see `load_actor` and `ScalarModel`.
 
+    head_prefix: the name of the last layer; one that the checkpoint's configuration gives wins, as in 0.6.2.
     new_head: a checkpoint without the layer `head_prefix` gets a fresh one.
 
     Raises:
         UserError: no such layer, and no new one is wanted.
     """
+    head_prefix = getattr(load_config(path), "value_head_prefix", head_prefix)
     weight = stored_head(path, head_prefix)
     if weight is None and not new_head:
         raise UserError(

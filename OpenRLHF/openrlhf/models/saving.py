@@ -41,20 +41,20 @@ def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: s
 
 
 def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: str) -> None:
-    scalar = isinstance(network, ScalarModel)
     model: Any = network.backbone if isinstance(network, ScalarModel) else network.pretrained
     config = type(model.config).from_dict(model.config.to_dict())
     config.use_cache = True
     config.dtype = next(iter(state.values())).dtype
-    config.architectures = [_regressor_class(config) if scalar else type(model).__name__]
-    if scalar:
-        config.num_labels = 1
     for name in ("quantization_config", "_pre_quantization_dtype"):
         config.__dict__.pop(name, None)  # the weights were dequantised
+    config.architectures = [type(model).__name__]
     with _replaced(model, config=config, hf_quantizer=None):
         model.save_pretrained(target, state_dict=state)
-    if scalar:
-        config.save_pretrained(target)  # the backbone's own save names its own class
+    if isinstance(network, ScalarModel):
+        config.architectures = [_regressor_class(config)]  # the backbone's own save names its own class
+        config.num_labels = 1
+        config.value_head_prefix = network.head_prefix
+        config.save_pretrained(target)
     else:
         generation_config(source, tokenizer).save_pretrained(target)
     tokenizer.save_pretrained(target)

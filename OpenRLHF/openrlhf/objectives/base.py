@@ -1,7 +1,7 @@
 """What an objective is: it says what it needs, the learner supplies it, and it turns scores into a loss."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,11 +20,14 @@ class Objective(ABC):
     rows_per_sample: consecutive rows that belong together, 2 for pairs.
     needs_posterior: score each row under a second model too (its rows carry the example's hint, if any).
     running_means: tallied names of which the offline trainer also keeps a running mean.
+    config_figures: what the offline trainer writes into the config.json of saved models: its key there → the figure of
+        the held-out samples (of the training samples where none are held out).
     """
 
     rows_per_sample: ClassVar[int] = 1
     needs_posterior: ClassVar[bool] = False
     running_means: ClassVar[tuple[str, ...]] = ()
+    config_figures: ClassVar[Mapping[str, str]] = {}
     chunk_size: int = 512
 
     @property
@@ -50,6 +53,10 @@ class Objective(ABC):
         """Called on every rank before an optimiser step (or an evaluation), for figures of the whole batch that the
         loss needs; returns the micro-batches to train on."""
         return micro_batches
+
+    def figures(self, tally: Tally) -> dict[str, float]:
+        """What is logged of the tally of a whole batch."""
+        return tally.metrics()
 
     @abstractmethod
     def loss(self, outputs: Any, batch: MicroBatch, tally: Tally) -> Tensor:

@@ -1,6 +1,6 @@
 """Rollouts with Hugging Face `generate`: the engine that needs nothing but transformers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.config.errors import UserError
@@ -176,9 +176,9 @@ class HfEngine:
             raise RuntimeError("start_weight_update before init_weight_transfer_engine")
 
     def update_weights(self, update_info: Mapping[str, Any]) -> None:
-        self._receiver.receive(update_info, self._load)
+        self._receiver.receive(update_info, self.load_weights)
 
-    def _load(self, weights: Sequence[tuple[str, "torch.Tensor"]]) -> None:
+    def load_weights(self, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
         """Copies into the parameters where they stand."""
         import torch
 

@@ -1,9 +1,10 @@
 """What sets the values of --advantage_estimator apart in the loop: which rollouts are trained on, and with what."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from openrlhf.datasets.prompts import Prompt
 from openrlhf.objectives.intro import token_weights
 from openrlhf.trainer.batching import Example
 from openrlhf.trainer.rollouts import Rollout
@@ -32,12 +33,13 @@ class Algorithm(ABC):
 class KeepCorrect(Algorithm):
     """Trains on the correct rationales alone: InTRO, and RAFT (Dong et al. 2023), its plain likelihood.
 
-    answer_template: makes the hint h(y) of InTRO's posterior; None for RAFT, which has no posterior.
+    hint: the token ids of InTRO's hint h(y) for a prompt; RAFT, which has no posterior, gives none.
     """
 
-    def __init__(self, tokenizer: Any, answer_template: str | None, aggregation: str, seed: int) -> None:
-        self._tokenizer = tokenizer
-        self._answer_template = answer_template
+    def __init__(
+        self, aggregation: str, seed: int, hint: Callable[[Prompt], tuple[int, ...]] = lambda prompt: ()
+    ) -> None:
+        self._hint = hint
         self._aggregation = aggregation
         self._seed = seed
 
@@ -50,12 +52,11 @@ class KeepCorrect(Algorithm):
 
     def _example(self, rollout: Rollout, weight: float, step: int, on_policy: bool) -> Example:
         prompt = rollout.prompt
-        hint = hint_ids(self._tokenizer, self._answer_template, prompt.label) if self._answer_template else ()
         return Example(
             ids=prompt.token_ids + rollout.token_ids,
             scored=response_positions(rollout),
             weight=weight,
-            hint=hint,
+            hint=self._hint(prompt),
             hint_at=len(prompt.token_ids),
             seed=derive_seed(self._seed, "candidates", step, prompt.index, rollout.sample),
             columns={"engine": rollout.logprobs} if on_policy else {},

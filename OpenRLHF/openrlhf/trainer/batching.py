@@ -1,6 +1,6 @@
 """From examples to micro-batches: cut, balance over ranks, and put on a device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -67,6 +67,10 @@ class MicroBatch:
         """[R]: the sum of a number per scored token [T] over each row; differentiable."""
         return values.new_zeros(len(self.rows.lengths)).index_add(0, self.token_rows, values)
 
+    def row_means(self, values: Tensor) -> Tensor:
+        """[R]: likewise the mean over each row's scored tokens."""
+        return self.row_sums(values) / self.row_sums(torch.ones_like(values))
+
 
 def collate(
     examples: Sequence[Example],
@@ -78,7 +82,7 @@ def collate(
     """Puts examples on the device. Uniform numbers are drawn row by row from each row's own seed.
 
     Raises:
-        ValueError: a row lacks a column that another one has (idle rows may: theirs are zeros).
+        ValueError: a row lacks a column that another one has.
     """
     posterior_rows = None
     if with_posterior:
@@ -109,8 +113,6 @@ def _uniforms(seed: int, length: int, n: int) -> Tensor:
 
 
 def _column(example: Example, name: str) -> Sequence[float]:
-    if not example.weight and not example.columns:
-        return [0.0] * len(example.scored)
     values = example.columns.get(name, ())
     if len(values) != len(example.scored):
         raise ValueError(f"column {name!r} has {len(values)} numbers for {len(example.scored)} scored tokens")
@@ -128,7 +130,7 @@ def split_over_ranks(
     """
     samples = [examples[i : i + rows_per_sample] for i in range(0, len(examples), rows_per_sample)]
     sizes = [sum(len(e.ids) + len(e.hint) for e in sample) for sample in samples]
-    idle = [idle_example()] * rows_per_sample
+    idle = [idle_example(examples[0].columns)] * rows_per_sample
     return [
         [[example for index in micro for example in samples[index]] or idle for micro in own]
         for own in deal(sizes, world_size, micro_batch_size)
@@ -151,6 +153,6 @@ def deal(sizes: Sequence[int], world_size: int, micro_batch_size: int) -> list[l
     return [[share[m * micro_batch_size : (m + 1) * micro_batch_size] for m in range(count)] for share in shares]
 
 
-def idle_example() -> Example:
-    """Two tokens of weight zero: runs every layer and changes no gradient."""
-    return Example(ids=(0, 0), scored=(1,), weight=0.0, hint_at=1)
+def idle_example(columns: Iterable[str] = ()) -> Example:
+    """Two tokens of weight zero: runs every layer and changes no gradient. columns: names of those that are read."""
+    return Example(ids=(0, 0), scored=(1,), weight=0.0, hint_at=1, columns={name: (0.0,) for name in columns})

@@ -1,5 +1,6 @@
 """Frozen models that score rows without gradient: reference of a KL term, posterior, teacher, reward model."""
 
+from argparse import Namespace
 from typing import Any
 
 import torch
@@ -56,8 +57,10 @@ class FrozenScalar:
 
 def _frozen_config(args: Any, offload: bool) -> dict | None:
     """A ZeRO-3 configuration where the weights are to be sharded or kept in CPU memory."""
-    if args.zero_stage != 3 and not (offload and torch.cuda.is_available()):
-        return None
+    if args.zero_stage != 3:
+        if not (offload and torch.cuda.is_available()):
+            return None
+        args = Namespace(**{**vars(args), "zero_stage": 3})  # parameters are kept elsewhere by ZeRO-3 only
     return deepspeed_config(args, trainable=False, offload_parameters=offload)
 
 

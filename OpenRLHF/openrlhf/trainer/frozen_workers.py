@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from openrlhf.models.loader import load_tokenizer
+from openrlhf.models.reward_scale import RewardScale, reward_scale
 from openrlhf.objectives.base import MicroBatches
 from openrlhf.trainer.batching import collate
 from openrlhf.trainer.deepspeed_setup import local_device
 from openrlhf.trainer.frozen import FrozenActor, FrozenScalar
-from openrlhf.trainer.worker import TokenValues, Worker, by_example
+from openrlhf.trainer.learner import by_example
+from openrlhf.trainer.worker import TokenValues, Worker
 
 
 class ReferenceWorker(Worker):
@@ -23,7 +24,7 @@ class ReferenceWorker(Worker):
         for examples in micro_batches:
             rows = collate(examples, local_device()).rows
             values = self.model.logprobs(rows, self.args.score_chunk_size, self.args.temperature or 1.0)
-            found.append(by_example(values, [len(e.scored) for e in examples]))
+            found.append(by_example(values, examples))
         return found
 
 
@@ -43,19 +44,12 @@ class RewardModelWorker(Worker):
             head_prefix=args.value_head_prefix,
             offload=args.ref_reward_offload,
         )
-        config = self.model.model.config
-        self._mean = float(config.mean) if args.normalize_reward else 0.0
-        self._std = float(config.std) if args.normalize_reward else 1.0
+        self._scale = reward_scale(self._path) if args.normalize_reward else RewardScale()
 
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """The reward at each scored token."""
         found = []
         for examples in micro_batches:
             values = self.model.values(collate(examples, local_device()).rows)
-            found.append(by_example((values - self._mean) / self._std, [len(e.scored) for e in examples]))
+            found.append(by_example(self._scale.normalized(values), examples))
         return found
-
-
-def same_tokens(policy: Any, path: str) -> bool:
-    """Whether a reward model reads the token ids of the policy's tokenizer."""
-    return load_tokenizer(path).get_vocab() == policy.get_vocab()

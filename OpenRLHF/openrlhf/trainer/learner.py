@@ -76,7 +76,9 @@ class Learner:
         micro_batches = self.objective.before_step(self, micro_batches)
         parts = [(self.objective, micro) for micro in micro_batches]
         parts += [(objective, micro) for objective, own in auxiliary for micro in own]
-        tokens = self._tokens_of_all_ranks([micro for _, micro in parts]) if self.network.balance is not None else 0
+        tokens = 0.0
+        if self.network.balance is not None:
+            tokens = self.sum_over_ranks(sum(_real_tokens(examples) for _, examples in parts))
         for i, (objective, examples) in enumerate(parts):
             last = i == len(parts) - 1
             self.engine.set_gradient_accumulation_boundary(last)
@@ -98,12 +100,7 @@ class Learner:
         self.engine.step()
         return float(self.engine.get_global_grad_norm() if norm is None else norm)
 
-    def _tokens_of_all_ranks(self, micro_batches: MicroBatches) -> int:
-        tokens = torch.tensor(_real_tokens([e for micro in micro_batches for e in micro]), device=self.device)
-        dist.all_reduce(tokens)
-        return int(tokens)
-
-    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally, tokens: int) -> None:
+    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally, tokens: float) -> None:
         """tokens: of the whole step on all ranks, of which each micro-batch's balancing loss gets its share."""
         batch = self._collate(objective, examples)
         outputs, balance = self._forward(objective, batch)
@@ -149,8 +146,9 @@ class Learner:
     def evaluate(self, micro_batches: MicroBatches) -> Tally:
         """What the objective tallies, and the "loss", without training."""
         tally = Tally()
+        micro_batches = self.objective.before_step(self, micro_batches)
         self.engine.eval()
-        for examples in self.objective.before_step(self, micro_batches):
+        for examples in micro_batches:
             batch = self._collate(self.objective, examples)
             loss = self.objective.loss(self._outputs(self.objective, batch), batch, tally)
             tally.add_total("loss", float(loss))
@@ -166,10 +164,28 @@ class Learner:
         for examples in micro_batches:
             batch = collate(examples, self.device)
             outputs = self._outputs(self.objective, batch)
-            flat = outputs if isinstance(outputs, Tensor) else outputs.target_logprobs
-            found.append([part.tolist() for part in flat.split([len(e.scored) for e in examples])])
+            found.append(by_example(outputs if isinstance(outputs, Tensor) else outputs.target_logprobs, examples))
         self.engine.train()
         return found
+
+    def reference_outputs(self, micro_batches: MicroBatches) -> list[list[list[float]]]:
+        """As `outputs`, of the reference model."""
+        if self.reference is None:
+            raise RuntimeError(f"{type(self.objective).__name__} needs a reference model: set learner.reference")
+        rows = [collate(examples, self.device).rows for examples in micro_batches]
+        flat = [self.reference.logprobs(batch, self.args.score_chunk_size) for batch in rows]
+        return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
+
+    def sum_over_ranks(self, value: float) -> float:
+        """Collective: the same sum on every rank."""
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
+
+
+def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
+    """Splits a number per scored token of a micro-batch."""
+    return [part.tolist() for part in flat.split([len(example.scored) for example in examples])]
 
 
 def _real_tokens(examples: Sequence[Example]) -> int:

@@ -68,7 +68,7 @@ class OfflineTrainer:
             step = self.state.step
             if self.held_out and (_due(step, self.args.eval_steps) or step == self.total_steps):
                 with progress.phase("evaluate"):
-                    metrics.update({f"eval/{name}": value for name, value in self._evaluate().items()})
+                    metrics.update({f"eval/{k}": value for k, value in self._evaluate(self.held_out).items()})
             progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.args.logging_steps)
             if log is not None and _due(step, self.args.logging_steps):
                 log.metrics(step, metrics)
@@ -91,7 +91,7 @@ class OfflineTrainer:
 
     def _update(self, batch: Sequence[Sequence[Example]], rate: float) -> dict[str, float]:
         tally = self._over_ranks(self.learner.train_step(self._share(batch), rate))
-        figures = tally.metrics()
+        figures = self.objective.figures(tally)
         for name in ("loss", *self.objective.running_means):
             old = self.state.running.get(name, figures[name])
             self.state.running[name] = 0.9 * old + 0.1 * figures[name]
@@ -101,8 +101,8 @@ class OfflineTrainer:
         figures.update({f"{name}_mean": value for name, value in self.state.running.items()})
         return {f"train/{name}": value for name, value in figures.items()}
 
-    def _evaluate(self) -> dict[str, float]:
-        return self._over_ranks(self.learner.evaluate(self._share(self.held_out))).metrics()
+    def _evaluate(self, samples: Sequence[Sequence[Example]]) -> dict[str, float]:
+        return self.objective.figures(self._over_ranks(self.learner.evaluate(self._share(samples))))
 
     def _share(self, batch: Sequence[Sequence[Example]]) -> list[list[Example]]:
         """This rank's micro-batches, weighted over the whole batch."""
@@ -141,6 +141,10 @@ class OfflineTrainer:
             limit_size(Path(self.args.ckpt_path), self.args.max_ckpt_mem)
 
     def save_model(self, folder: Path) -> None:
+        if self.objective.config_figures:
+            figures = self._evaluate(self.held_out or self.samples)
+            for key, name in self.objective.config_figures.items():
+                setattr(self.learner.network.config, key, figures[name])
         save_pretrained(self.learner.network, self.tokenizer, folder, source=self.args.pretrain)
 
 

@@ -12,10 +12,11 @@ from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import Prompt, build_prompts
 from openrlhf.datasets.sft import SFTFormat, build_sft_samples
-from openrlhf.models.loader import load_config, load_tokenizer
+from openrlhf.models.loader import check_same_vocabulary, load_config, load_tokenizer
+from openrlhf.models.reward_scale import reward_scale
+from openrlhf.models.scalar import stored_head
 from openrlhf.trainer.algorithm import hint_ids
 from openrlhf.trainer.batching import Example
-from openrlhf.trainer.frozen_workers import same_tokens
 from openrlhf.trainer.pretraining import Pretraining
 
 
@@ -84,18 +85,16 @@ def _hints(args: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[i
 
 
 def _check_reward_models(args: Any, tokenizer: Any) -> None:
+    """They read the policy's token ids; another family of models can be served with serve_rm."""
     for path in reward_models(args):
-        config = load_config(path)
-        if not same_tokens(tokenizer, path):
+        check_same_vocabulary(tokenizer, path, "--reward_pretrain")
+        if stored_head(path, getattr(load_config(path), "value_head_prefix", args.value_head_prefix)) is None:
             raise UserError(
-                f"the tokenizers of --pretrain {args.pretrain} and --reward_pretrain {path} differ, and a reward model "
-                "reads the policy's token ids: serve it with serve_rm and give its URL in --remote_rm_url"
+                f"--reward_pretrain {path} has no reward head: train it with train_rm, or name its last layer with "
+                "--value_head_prefix"
             )
-        if args.normalize_reward and not hasattr(config, "std"):
-            raise UserError(
-                f"--normalize_reward needs the mean and std of rewards in {path}/config.json, where train_rm writes "
-                "them: remove the flag or train the reward model anew"
-            )
+        if args.normalize_reward:
+            reward_scale(path)
 
 
 def _pretraining(args: Any, tokenizer: Any) -> tuple[Pretraining | None, list[str]]:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,8 +57,3 @@ class Worker:
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """A number per scored token; what it is depends on the role."""
         raise NotImplementedError
-
-
-def by_example(values: torch.Tensor, lengths: Sequence[int]) -> list[list[float]]:
-    """Splits a flat [T] tensor into the examples' parts."""
-    return [part.tolist() for part in values.split(list(lengths))]

@@ -1,4 +1,4 @@
-"""Run by the tests as a process of its own, one per rank: optimiser steps of InTRO, results to a file.
+"""Run by the tests as a process of its own, one per rank: optimiser steps of RL objectives, results to a file.
 
 argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
 scenarios run in the same processes, since starting them takes longer than running them.
@@ -9,9 +9,13 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from openrlhf.trainer.learner import Learner
 
 FLAGS = {
     "bf16": False,
@@ -43,6 +47,9 @@ FLAGS = {
     "intro_temperature": 1.0,
     "intro_posterior": "online",
     "ref_reward_offload": False,
+    "eps_clip": 0.2,
+    "value_clip": 0.2,
+    "temperature": 1.0,
     "intro_posterior_ema": 0.5,
     "use_kl_loss": False,
     "init_kl_coef": 0.1,
@@ -69,28 +76,52 @@ def examples(count: int = 7) -> list:
             hint=(35, 36, 37),
             hint_at=len(x),
             seed=index,
+            columns=columns(len(z), generator),
         )
         for index, ((x, z), weight) in enumerate(zip(rows, weights, strict=True))
     ]
+
+
+def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
+    """What policy gradients and critics read; old log-probabilities near those of a random model, log(1/258)."""
+    drawn = torch.randn((4, length), generator=generator)
+    return {
+        "advantage": drawn[0].tolist(),
+        "old_logprob": (drawn[1] * 0.3 - 5.5).tolist(),
+        "value": (drawn[2] * 0.1).tolist(),
+        "return": drawn[3].tolist(),
+    }
+
+
+def build_learner(kind: type, args: Namespace) -> "Learner":
+    """A policy with the objective that the flags name, or the critic."""
+    from openrlhf.objectives.rl import rl_objective
+    from openrlhf.objectives.value import ValueObjective
+    from openrlhf.trainer.networks import trainable_actor, trainable_scalar
+    from openrlhf.trainer.posterior import supply_frozen_models
+
+    if args.advantage_estimator == "critic":
+        critic = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=True)
+        return kind(args, critic, ValueObjective(args.value_clip), 1e-2)
+    learner = kind(args, trainable_actor(args.pretrain, args), rl_objective(args), 1e-2)
+    supply_frozen_models(learner, args, 0)
+    return learner
 
 
 def run(settings: dict, rank: int, world_size: int) -> dict:
     """One learner from the start: its losses, and the last step's gradient and norm."""
     from deepspeed.utils import safe_get_full_grad
 
-    from openrlhf.objectives.rl import rl_objective
     from openrlhf.trainer.batching import split_over_ranks
     from openrlhf.trainer.checkpoint import latest_state
     from openrlhf.trainer.learner import Learner
-    from openrlhf.trainer.networks import trainable_actor
-    from openrlhf.trainer.posterior import supply_frozen_models
     from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 
     class Recorder(Learner):
         """Keeps the full gradient that the optimiser sees, and its norm."""
 
         def _update(self) -> float:
-            named = [(n, p) for n, p in self.network.model.named_parameters() if p.requires_grad]
+            named = [(n, p) for n, p in self.network.pretrained.named_parameters() if p.requires_grad]
             self.gradients = {name: safe_get_full_grad(p).float().cpu().clone() for name, p in named}
             self.norm = super()._update()
             return self.norm
@@ -99,8 +130,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
     args = Namespace(**{**FLAGS, **options})
-    learner = Recorder(args, trainable_actor(args.pretrain, args), rl_objective(args), 1e-2)
-    supply_frozen_models(learner, args, 0)
+    learner = build_learner(Recorder, args)
     first = 0
     if resume:
         saved = latest_state(Path(checkpoint))

@@ -1,4 +1,4 @@
-"""LoRA adapters on disk: what lora_combiner takes and refuses; which layers get matrices. In this process, without ranks."""
+"""LoRA adapters on disk: what lora_combiner takes and refuses; which layers get matrices. Without ranks."""
 
 from argparse import Namespace
 from pathlib import Path

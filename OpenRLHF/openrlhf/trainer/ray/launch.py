@@ -8,12 +8,11 @@ from typing import Any
 from openrlhf.config.rules import actor_world_size, reward_models
 from openrlhf.rewards.functions import open_rewards
 from openrlhf.rollout.pool import EnginePool, choose_engine
-from openrlhf.trainer.algorithm import Algorithm, KeepCorrect
+from openrlhf.trainer.algorithms import algorithm_of
 from openrlhf.trainer.checkpoint import latest_state
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
 from openrlhf.trainer.graders import ModelGrader, TextGrader
-from openrlhf.trainer.policy_gradient import PolicyGradient
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, connect, layout, place, strategy
@@ -94,17 +93,6 @@ def open_grader(args: Any, prepared: Prepared, models: Sequence[RoleGroup]) -> G
         return ModelGrader(models, prepared.tokenizer.eos_token_id)
     rewards = open_rewards(args.remote_rm_url, workers=args.reward_workers, timeout=args.reward_timeout)
     return TextGrader(rewards, prepared.tokenizer)
-
-
-def algorithm_of(
-    args: Any, tokenizer: Any, policy: RoleGroup, reference: RoleGroup | None, critic: RoleGroup | None
-) -> Algorithm:
-    """What --advantage_estimator names."""
-    if args.advantage_estimator == "intro":
-        return KeepCorrect(tokenizer, args.intro_answer_template, args.intro_loss_aggregation, args.seed)
-    if args.advantage_estimator == "raft":
-        return KeepCorrect(tokenizer, None, "seq-mean", args.seed)
-    return PolicyGradient(args, policy, reference, critic)
 
 
 def sync_backend(args: Any, has_cuda: bool) -> str:

@@ -1,0 +1,242 @@
+"""Methods side by side on the demo: the same loop, roles and objectives as the command's, in one process without Ray.
+
+A method is a command line. Every run takes the same prompts in the same order, as many samples and as many optimiser
+steps; models are scored on held-out problems by the grader.
+"""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrlhf.config.flags import build_parser
+from openrlhf.config.rules import reference_is_a_role, rl_rules
+from openrlhf.datasets.prompts import Prompt
+from openrlhf.models.parameters import FullParameters
+from openrlhf.rewards.functions import open_rewards
+from openrlhf.rollout.engine import Sampling
+from openrlhf.rollout.hf_engine import HfEngine
+from openrlhf.trainer.algorithm import KeepCorrect, hint_ids
+from openrlhf.trainer.algorithms import algorithm_of
+from openrlhf.trainer.critic_worker import CriticWorker
+from openrlhf.trainer.frozen_workers import ReferenceWorker
+from openrlhf.trainer.graders import TextGrader
+from openrlhf.trainer.policy_worker import PolicyWorker
+from openrlhf.trainer.preparation import Prepared, prepare
+from openrlhf.trainer.rl_evaluation import Evaluator
+from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
+from openrlhf.trainer.role_group import LocalGroup
+from openrlhf.trainer.rollouts import Rollout, RolloutMaker
+from openrlhf.trainer.run_log import RunLog
+from openrlhf.utils.atomic import write_atomically
+from openrlhf.utils.network import free_port
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Method:
+    """name: in the table. flags: of train_ppo_ray_intro. hint: answer, none or wrong (controls of InTRO).
+
+    gold: train on the data's solutions instead of samples (supervised fine-tuning).
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    hint: str = "answer"
+    gold: bool = False
+
+
+def _of(estimator: str, *more: str) -> tuple[str, ...]:
+    return ("--advantage_estimator", estimator, *more)
+
+
+METHODS = (
+    Method("SFT", _of("raft"), gold=True),
+    Method("RAFT", _of("raft")),
+    Method("GRPO", _of("group_norm")),
+    Method("RLOO", _of("rloo")),
+    Method("REINFORCE++", _of("reinforce")),
+    Method("PPO", _of("gae")),
+    Method("InTRO n=1", _of("intro", "--intro_num_candidates", "1")),
+    Method("InTRO n=5", _of("intro")),
+    Method("InTRO exact", _of("intro", "--intro_estimator", "exact")),
+    Method("InTRO n=5, EMA posterior", _of("intro", "--intro_posterior", "ema", "--intro_posterior_ema", "0.95")),
+    Method("InTRO n=5, frozen posterior", _of("intro", "--intro_posterior", "initial")),
+    Method("InTRO exact, frozen posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior",
+                                                "initial")),
+    Method("InTRO n=5, no hint", _of("intro"), hint="none"),
+    Method("InTRO n=5, wrong hint", _of("intro"), hint="wrong"),
+)  # fmt: skip
+
+BUDGETS = {
+    "short": ("--num_episodes", "1", "--actor_learning_rate", "2e-4", "--lr_warmup_ratio", "0.25"),
+    "long": ("--num_episodes", "2", "--actor_learning_rate", "3e-4", "--lr_warmup_ratio", "0.125",
+             "--lr_min_ratio", "1"),
+}  # fmt: skip
+
+WATCHED = 200  # held-out problems that are also scored while a run goes on; all of them are at its end
+
+COMMON = (
+    *("--input_key", "problem", "--label_key", "answer", "--remote_rm_url", "math", "--init_kl_coef", "0"),
+    *("--actor_num_gpus_per_node", "1", "--critic_num_gpus_per_node", "1", "--zero_stage", "0"),
+    *("--rollout_engine", "hf", "--rollout_batch_size", "64", "--n_samples_per_prompt", "4", "--temperature", "1.0"),
+    *("--train_batch_size", "256", "--micro_train_batch_size", "64", "--micro_rollout_batch_size", "64"),
+    *("--prompt_max_len", "64", "--generate_max_len", "64", "--adam_betas", "0.9", "0.99", "--logging_steps", "1"),
+    *("--critic_learning_rate", "1e-3", "--reward_workers", "1", "--save_steps", "-1", "--eval_steps", "5"),
+    *("--hinted_eval_steps", "5", "--hinted_eval_prompts", str(WATCHED)),
+)
+
+
+class LocalPolicy(PolicyWorker):
+    """A policy whose engine lives in the same process: weights are copied into it."""
+
+    def __init__(self, args: Any, engine: HfEngine) -> None:
+        super().__init__(args, 0, 1)
+        self._engine = engine
+
+    def sync_weights(self) -> dict[str, float]:
+        started = time.monotonic()
+        self._engine.load_weights(FullParameters(self.learner.network))
+        return {"seconds": time.monotonic() - started}
+
+
+class TimedEvaluator(Evaluator):
+    """Adds up the CPU time that evaluation takes, so that a method's own time can be told from it."""
+
+    cpu_seconds = 0.0
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        started = time.process_time()
+        metrics = super().evaluate(step)
+        self.cpu_seconds += time.process_time() - started
+        return metrics
+
+    def evaluate_hinted(self, step: int) -> dict[str, float]:
+        started = time.process_time()
+        metrics = super().evaluate_hinted(step)
+        self.cpu_seconds += time.process_time() - started
+        return metrics
+
+
+class GoldSolutions(RolloutMaker):
+    """Gives the data's worked solutions in place of samples, so that RAFT's loss becomes supervised fine-tuning's."""
+
+    def __init__(self, solutions: dict[str, str], tokenizer: Any) -> None:
+        self._solutions = solutions
+        self._tokenizer = tokenizer
+
+    def make(self, prompts: Sequence[Prompt], samples: int, sampling: Sampling, **_: Any) -> list[Rollout]:
+        made = []
+        for prompt in prompts:
+            text = " " + self._solutions[prompt.text]
+            ids = self._tokenizer(text + " " + self._tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+            no_logprobs = (0.0,) * len(ids)  # no engine wrote these
+            made.append(Rollout(prompt, 0, tuple(ids), no_logprobs, "stop", text, reward=1.0))
+        return made
+
+
+def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path) -> dict[str, Any]:
+    """Trains and scores one model below `folder`, and writes the result into the file RESULT there, at the end.
+
+    data: what make_demo_data.py and data_preprocessing.py wrote. base: the warm-started model. The process group of one
+    rank must exist.
+    """
+    args, prepared = _prepare(method, budget, seed, data, base, folder)
+    engine = HfEngine(str(base), dtype="float32", max_num_seqs=256)
+    grader = TextGrader(open_rewards(["math"], workers=1, timeout=30.0), prepared.tokenizer)
+    try:
+        sampled = RolloutMaker(engine, grader, seed)
+        held_out = prepared.held_out
+        evaluator = TimedEvaluator(args, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
+        rollouts = GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled
+        started = time.process_time()
+        RLTrainer(
+            args,
+            prepared.plan,
+            prompts=prepared.prompts,
+            roles=_roles(method, args, prepared, engine, rollouts, evaluator),
+            log=RunLog(args, args.save_path),
+            state=TrainerState(kl_coef=args.init_kl_coef),
+        ).train()
+        seconds = time.process_time() - started - evaluator.cpu_seconds
+        result = {"method": method.name, "budget": budget, "seed": seed, "cpu_seconds": seconds}
+        result.update(score(sampled, held_out))
+    finally:
+        grader.close()
+    write_atomically(folder / RESULT, json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def score(rollouts: RolloutMaker, problems: Sequence[Prompt]) -> dict[str, float]:
+    """Accuracy and mean tokens of greedy responses, and accuracy of one sample a problem at temperature 1."""
+    found: dict[str, float] = {"problems": len(problems)}
+    for name, temperature in (("greedy", 0.0), ("sampled", 1.0)):
+        sampling = Sampling(temperature=temperature, max_new_tokens=64)
+        made = rollouts.make(problems, 1, sampling, purpose=f"score {name}", step=0)
+        found[name] = sum(rollout.correct for rollout in made) / len(made)
+        found[f"{name}_length"] = sum(len(rollout.token_ids) for rollout in made) / len(made)
+    return found
+
+
+def _prepare(
+    method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path
+) -> tuple[Namespace, Prepared]:
+    held_out = str(data / "benchmark" / "demo" / "test.jsonl")
+    files = ["--pretrain", str(base), "--prompt_data", str(data / "train.json"), "--save_path", str(folder)]
+    files += ["--eval_dataset", held_out]
+    flags = [*files, *COMMON, *BUDGETS[budget], *method.flags, "--seed", str(seed)]
+    args, _ = rl_rules(build_parser("train_ppo_ray_intro").parse_args(flags))
+    args.packing_samples = False  # on a CPU attention computes the whole square of a packed row
+    return args, prepare(args)
+
+
+def _roles(
+    method: Method,
+    args: Namespace,
+    prepared: Prepared,
+    engine: HfEngine,
+    rollouts: RolloutMaker,
+    evaluator: Evaluator,
+) -> Roles:
+    policy = _local(LocalPolicy(args, engine))
+    critic = _local(CriticWorker(args, 0, 1)) if args.critic_pretrain else None
+    reference = _local(ReferenceWorker(args, 0, 1)) if reference_is_a_role(args) else None
+    algorithm = algorithm_of(args, prepared.tokenizer, policy, reference, critic)
+    if method.hint != "answer":
+        algorithm = KeepCorrect(args.intro_loss_aggregation, args.seed, _control_hint(method, args, prepared))
+    return Roles(
+        policy=policy, critic=critic, engines=engine, rollouts=rollouts, algorithm=algorithm, evaluator=evaluator
+    )
+
+
+def _local(worker: Any) -> LocalGroup:
+    return LocalGroup(worker, "127.0.0.1", free_port())
+
+
+def _control_hint(method: Method, args: Namespace, prepared: Prepared) -> Callable[[Prompt], tuple[int, ...]]:
+    """No hint at all, or the answer of the next problem that has another answer."""
+    if method.hint == "none":
+        return lambda prompt: ()
+    labels = {prompt.index: prompt.label for prompt in prepared.prompts}
+    count = len(labels)
+
+    def wrong(prompt: Prompt) -> tuple[int, ...]:
+        others = (labels[(prompt.index + step) % count] for step in range(1, count))
+        other = next(label for label in others if label != prompt.label)
+        return hint_ids(prepared.tokenizer, args.intro_answer_template, other)
+
+    return wrong
+
+
+def _solutions(data: Path) -> dict[str, str]:
+    rows = json.loads((data / "train.json").read_text(encoding="utf-8"))
+    return {row["problem"]: row["solution"] for row in rows}
+
+
+def run_folder(root: Path, name: str, budget: str, seed: int) -> Path:
+    """Where a run's files lie below the comparison's folder."""
+    return root / "runs" / f"{name}_{budget}_seed{seed}".replace(" ", "_").replace(",", "").replace("+", "p")

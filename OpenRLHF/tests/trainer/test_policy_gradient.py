@@ -1,0 +1,162 @@
+"""From rollouts to advantages, with roles that answer from a table."""
+
+import math
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from openrlhf.datasets.prompts import Prompt
+from openrlhf.trainer.algorithm import KeepCorrect, train_batches
+from openrlhf.trainer.batching import Example
+from openrlhf.trainer.policy_gradient import PolicyGradient
+from openrlhf.trainer.role_group import RoleGroup
+from openrlhf.trainer.rollouts import Rollout
+from openrlhf.trainer.worker import TokenValues
+
+FLAGS = {
+    "advantage_estimator": "group_norm",
+    "n_samples_per_prompt": 2,
+    "reward_clip_range": (-10.0, 10.0),
+    "dynamic_filtering": False,
+    "kl_estimator": "k1",
+    "use_kl_loss": False,
+    "gamma": 1.0,
+    "lambd": 1.0,
+    "generate_max_len": 10,
+    "micro_rollout_batch_size": 2,
+    "micro_train_batch_size": 2,
+}
+
+
+class TableGroup(RoleGroup):
+    """Two ranks that score every token by its id."""
+
+    world_size = 2
+
+    def __init__(self, value: Callable[[int], float]) -> None:
+        self.args = Namespace(**FLAGS)
+        self._value = value
+
+    def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[TokenValues]]:
+        assert method == "score"
+        assert len({len(micros) for (micros,) in arguments}) == 1  # as many micro-batches on every rank
+        return lambda: [
+            [[[self._value(e.ids[p]) for p in e.scored] for e in micro] for micro in micros] for (micros,) in arguments
+        ]
+
+    def shutdown(self) -> None:
+        pass
+
+
+def rollout(prompt: int, sample: int, ids: tuple[int, ...], reward: float) -> Rollout:
+    source = Prompt(prompt, f"p{prompt}", (1, 2), "a")
+    return Rollout(source, sample, ids, (-0.5,) * len(ids), "stop", "", reward)
+
+
+POLICY = TableGroup(lambda token: -float(token))
+REFERENCE = TableGroup(lambda token: -float(token) - 0.5)
+ROLLOUTS = [
+    rollout(0, 0, (3, 4), 1.0),
+    rollout(0, 1, (5,), 0.0),
+    rollout(1, 0, (6, 7, 8), 1.0),
+    rollout(1, 1, (9,), 1.0),
+]
+
+
+def gradient(reference: RoleGroup | None = None, critic: RoleGroup | None = None, **flags: Any) -> PolicyGradient:
+    return PolicyGradient(Namespace(**{**FLAGS, **flags}), POLICY, reference, critic)
+
+
+def test_scores_come_back_in_the_order_of_the_examples() -> None:
+    examples = [Example((1, token), (1,), 1.0) for token in (9, 3, 7, 5, 4)]
+    assert POLICY.begin_score(examples)() == [[-9.0], [-3.0], [-7.0], [-5.0], [-4.0]]
+
+
+def test_every_token_of_a_response_has_the_groups_advantage() -> None:
+    prepared, metrics = gradient().prepare(ROLLOUTS, kl_coef=0.0)
+    assert prepared[0].columns["old_logprob"] == [-3.0, -4.0]
+    assert prepared[0].columns["advantage"] == pytest.approx([1 / math.sqrt(2)] * 2)
+    assert prepared[1].columns["advantage"] == pytest.approx([-1 / math.sqrt(2)])
+    assert prepared[2].columns["advantage"] == pytest.approx([0.0] * 3, abs=1e-6)
+    assert "train/kl" not in metrics
+
+
+def test_kl_is_taken_off_the_reward_at_every_token() -> None:
+    """k1 is 0.5 at every token here: returns are r − 0.1 · 0.5 · tokens to go."""
+    prepared, metrics = gradient(REFERENCE, advantage_estimator="dr_grpo").prepare(ROLLOUTS, kl_coef=0.1)
+    assert prepared[0].columns["return"] == pytest.approx([0.4, 0.45])
+    assert prepared[2].columns["return"] == pytest.approx([-0.15, -0.1, -0.05])
+    assert metrics["train/kl"] == pytest.approx(0.5)
+    assert metrics["train/kl_coef"] == 0.1
+    # sums of the token rewards: 0.5 − 0.1, −0.5 − 0.05, −0.15, −0.05
+    assert metrics["train/return"] == pytest.approx((0.4 - 0.55 - 0.15 - 0.05) / 4)
+
+
+def test_with_a_kl_loss_the_reward_stays_as_it_is_and_the_reference_travels_to_the_loss() -> None:
+    prepared, _ = gradient(REFERENCE, advantage_estimator="dr_grpo", use_kl_loss=True).prepare(ROLLOUTS, kl_coef=0.1)
+    assert prepared[0].columns["return"] == pytest.approx([0.5, 0.5])
+    assert prepared[0].columns["reference"] == [-3.5, -4.5]
+
+
+def test_ppo_takes_the_critics_values_into_account_and_normalises() -> None:
+    critic = TableGroup(lambda token: token / 10)
+    prepared, metrics = gradient(critic=critic, advantage_estimator="gae").prepare(ROLLOUTS[:2], kl_coef=0.0)
+    # λ = γ = 1: returns are the rewards, advantages r − v = 0.7, 0.6, −0.5 before normalisation
+    assert prepared[0].columns["return"] == pytest.approx([1.0, 1.0])
+    raw = [0.7, 0.6, -0.5]
+    mean = sum(raw) / 3
+    deviation = math.sqrt(sum((x - mean) ** 2 for x in raw) / 3)
+    found = [*prepared[0].columns["advantage"], *prepared[1].columns["advantage"]]
+    assert found == pytest.approx([(x - mean) / deviation for x in raw], rel=1e-5)
+    assert metrics["train/values"] == pytest.approx(0.4)
+
+
+def test_rewards_are_clipped_before_they_are_compared() -> None:
+    high = [rollout(0, 0, (3,), 100.0), rollout(0, 1, (4,), -100.0)]
+    prepared, _ = gradient(advantage_estimator="dr_grpo", reward_clip_range=(-1.0, 3.0)).prepare(high, 0.0)
+    assert [r.columns["advantage"] for r in prepared] == [[2.0], [-2.0]]
+
+
+def test_failed_grades_and_empty_responses_are_not_trained_on() -> None:
+    batch = [
+        rollout(0, 0, (3,), float("nan")),
+        rollout(0, 1, (4,), 1.0),
+        rollout(1, 0, (), 1.0),
+        rollout(1, 1, (5,), 0.0),
+    ]
+    method = gradient()
+    prepared, _ = method.prepare(batch, 0.0)
+    assert [bool(r.columns) for r in prepared] == [False, True, False, True]
+    assert [e.ids for e in method.examples(prepared, 1, on_policy=False)] == [(1, 2, 4), (1, 2, 5)]
+
+
+def test_dynamic_filtering_leaves_groups_with_equal_rewards_out_and_the_others_count_for_more() -> None:
+    method = gradient(dynamic_filtering=True)
+    prepared, metrics = method.prepare(ROLLOUTS, 0.0)
+    assert metrics["train/filtered_groups"] == 1
+    examples = method.examples(prepared, 1, on_policy=True)
+    assert [e.weight for e in examples] == [1 / (2 * 2), 1 / 2]
+    assert examples[0].columns["engine"] == (-0.5, -0.5)
+
+
+def test_weights_are_a_mean_over_responses_of_the_mean_over_tokens_but_for_dr_grpo() -> None:
+    for estimator, expected in (("group_norm", [1 / 8, 1 / 4, 1 / 12, 1 / 4]), ("dr_grpo", [1 / 40] * 4)):
+        method = gradient(advantage_estimator=estimator)
+        prepared, _ = method.prepare(ROLLOUTS, 0.0)
+        assert [e.weight for e in method.examples(prepared, 1, on_policy=False)] == pytest.approx(expected)
+
+
+def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
+    examples = KeepCorrect("seq-mean", seed=1).examples(ROLLOUTS, 1, on_policy=False)
+    assert [e.ids for e in examples] == [(1, 2, 3, 4), (1, 2, 6, 7, 8), (1, 2, 9)]
+    assert all(e.hint == () for e in examples)
+    assert [e.weight for e in examples] == pytest.approx([1 / 6, 1 / 9, 1 / 3])
+
+
+def test_train_batches_hold_every_rollout_once_in_each_epoch() -> None:
+    batches = list(train_batches(ROLLOUTS, 3, seed=1, step=2, epochs=2))
+    assert [len(batch) for batch in batches] == [3, 1, 3, 1]
+    for epoch in (batches[:2], batches[2:]):
+        assert sorted((r.prompt.index, r.sample) for batch in epoch for r in batch) == [(0, 0), (0, 1), (1, 0), (1, 1)]
