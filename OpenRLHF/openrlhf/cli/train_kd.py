@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 something the user can mend."""
-    return offline.main("train_kd", argv, kd_rules, build_samples, build_learner)
+    return offline.main("train_kd", argv, kd_rules, build_samples, build_learner, check=check_teacher)
 
 
 def build_learner(args: Namespace, tokenizer: Any) -> "Learner":
@@ -25,7 +25,6 @@ def build_learner(args: Namespace, tokenizer: Any) -> "Learner":
     from openrlhf.trainer.networks import trainable_actor
     from openrlhf.trainer.posterior import InitialPosterior
 
-    check_teacher(args, tokenizer)
     actor = trainable_actor(args.pretrain, args, tokenizer.pad_token_id)
     learner = Learner(args, actor, DistillObjective(args.kd_coef, args.score_chunk_size), args.learning_rate)
     teacher = FrozenActor(args.teacher_model, args, tokenizer.pad_token_id, offload=args.teacher_offload)

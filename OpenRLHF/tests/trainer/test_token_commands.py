@@ -176,8 +176,12 @@ def test_prm_logs_loss_and_accuracy_and_continues_exactly_on_two_ranks(folder: P
 
 
 def test_prm_says_what_it_cut_and_refuses_a_placeholder_of_several_tokens(folder: Path) -> None:
-    done = run(folder, "train_prm", *PRM, "--plan_only", "--max_len", "12")
+    done = run(folder, "train_prm", *PRM, "--plan_only", "--max_len", "12", "--aux_loss_coef", "0.1")
     assert done.returncode == 0, done.stderr
+    # 12 characters of "So 1 # then 2 #…" hold one step: lost are the second step of 10 rows, and 0, 1 or 2 more of each
+    cut = "10 of 12 samples are longer than --max_len 12: cut there, 19 steps with their labels were lost."
+    assert f"note: train: {cut}" in done.stdout
+    assert "note: --aux_loss_coef has no effect: the model is no mixture of experts." in done.stdout
     refused = run(folder, "train_prm", *PRM, "--placeholder_token", "ки")
     assert refused.returncode == 2
     assert refused.stderr.count("error: --placeholder_token 'ки' is 4 tokens") == 1
@@ -197,7 +201,7 @@ def test_kd_logs_both_losses_and_continues_exactly(folder: Path) -> None:
 def test_kd_refuses_a_teacher_of_another_vocabulary(folder: Path) -> None:
     save_toy(folder / "stranger", vocab_size=300)
     argv = ["--pretrain", "model", "--teacher_model", "stranger", "--dataset", "plain.jsonl", "--save_path", "x"]
-    refused = run(folder, "train_kd", *argv)
+    refused = run(folder, "train_kd", *argv, "--plan_only")
     assert refused.returncode == 2
     assert "has 300 outputs, --pretrain model has 258" in refused.stderr
 
