@@ -18,7 +18,7 @@ NO_SAMPLING = "intro_num_candidates intro_top_k intro_clip_max"
 NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 # Accepted for OpenRLHF's sake; what they ask for is done otherwise here, or not at all.
 ONLY_ACCEPTED = {
-    "ring_head_stride": "ring attention is not implemented",
+    "ring_head_stride": "--ring_attn_size exchanges all heads at once (DeepSpeed-Ulysses)",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
     "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
     "perf": "the seconds of every phase are always logged",

@@ -56,7 +56,7 @@ def actor_memory(args: Any, shape: ModelShape, world_size: int) -> dict[str, flo
     parts["frozen copies"] = _frozen_copies(args) * shared * width
     if args.enable_ema or (args.advantage_estimator == "intro" and args.intro_posterior == "ema"):
         parts["moving average"] = shared * 4
-    tokens = args.micro_train_batch_size * (args.prompt_max_len + args.generate_max_len)
+    tokens = args.micro_train_batch_size * (args.prompt_max_len + args.generate_max_len) / args.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
     per_layer = tokens * shape.width * 34 / 2 * width

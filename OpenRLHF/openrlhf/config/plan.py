@@ -94,7 +94,7 @@ def _batches(plan: Plan) -> list[str]:
     args = plan.args
     world = actor_world_size(args)
     sampled = min(args.rollout_batch_size, plan.prompts) * args.n_samples_per_prompt
-    per_rank = math.ceil(args.train_batch_size / world)
+    per_rank = math.ceil(args.train_batch_size / (world // args.ring_attn_size))
     return [
         f"  data        {plan.prompts} prompts × {args.num_episodes} episode(s), {args.rollout_batch_size} a step: "
         f"{plan.steps} steps",
@@ -131,6 +131,7 @@ def _placement(plan: Plan) -> list[str]:
     precision = "bf16" if args.bf16 else "float32"
     actor = f"{world} actor rank(s), ZeRO-{args.zero_stage}, {precision}, {args.attn_implementation}"
     actor += ", packed rows" if args.packing_samples else ", padded rows"
+    actor += f" split over {args.ring_attn_size} ranks each" if args.ring_attn_size > 1 else ""
     actor += ", gradient checkpointing" if args.gradient_checkpointing else ""
     engine = f"{plan.engines} {args.rollout_engine} engine(s) × {size} device(s)"
     others = _other_roles(args)
@@ -209,6 +210,7 @@ def offline_plan(args: Any, samples: int, held_out: int) -> str:
     """The plan of a run on fixed data, as text."""
     steps = math.ceil(samples / args.train_batch_size) * args.max_epochs
     warmup = warmup_steps(steps, args.lr_warmup_ratio)
+    split = getattr(args, "ring_attn_size", 1)
     return "\n".join(
         [
             "Plan",
@@ -216,6 +218,7 @@ def offline_plan(args: Any, samples: int, held_out: int) -> str:
             f"  updates     {args.train_batch_size} samples each, {args.micro_train_batch_size} a micro-batch: "
             f"{steps} steps",
             f"  rate        up to {args.learning_rate:g} in {warmup} warm-up steps, then {args.lr_scheduler}",
-            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}",
+            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}"
+            + (f", each row split over {split} ranks" if split > 1 else ""),
         ]
     )

@@ -31,7 +31,6 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "prompt_data", "the training prompts: a file, folder or hub name")
     check_ranges(args)
-    notes += _settle_model(args)
     notes += _settle_template(args)
     _settle_rewards(args)
     notes += _settle_critic(args)
@@ -40,6 +39,8 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
         args.packing_samples = not args.no_pack_samples
     else:
         args.hinted_eval_steps = -1  # hints are InTRO's
+    notes += _settle_sequence_parallelism(args)
+    notes += _settle_model(args)
     if args.advantage_estimator == "raft" and args.use_kl_loss:
         raise UserError("--advantage_estimator raft has no KL term: remove --use_kl_loss, or use intro")
     if args.use_kl_loss and args.kl_estimator == "k1":
@@ -65,6 +66,7 @@ def offline_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "dataset", "the training data: a file, folder or hub name")
     check_ranges(args)
+    notes += _settle_sequence_parallelism(args)
     notes += _settle_model(args)
     if hasattr(args, "input_template"):
         notes += _settle_template(args)
@@ -183,11 +185,6 @@ def _require(args: Namespace, name: str, what: str) -> None:
 def _settle_model(args: Namespace) -> list[str]:
     """Decides `attn_implementation`; refuses what is not installed or not built."""
     notes = []
-    if getattr(args, "ring_attn_size", 1) > 1:
-        raise UserError(
-            f"--ring_attn_size {args.ring_attn_size}: ring attention is not implemented yet; leave it at 1"
-            " and shorten the sequences or use --gradient_checkpointing instead"
-        )
     if args.use_ms:
         raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
     if args.load_in_4bit:
@@ -216,6 +213,27 @@ def _check_4bit(args: Namespace) -> None:
         raise UserError("--load_in_4bit: weights of 4 bits cannot be trained themselves; add --lora_rank, such as 16")
     if args.zero_stage == 3:
         raise UserError("--load_in_4bit does not go with --zero_stage 3, which cannot shard them: use 2")
+
+
+def _settle_sequence_parallelism(args: Namespace) -> list[str]:
+    """--ring_attn_size: sdpa on packed rows only; what the model and the ranks allow is checked when they are known."""
+    size = getattr(args, "ring_attn_size", 1)
+    if size == 1:
+        return []
+    if not args.packing_samples:
+        instead = "remove --no_pack_samples" if getattr(args, "no_pack_samples", False) else "add --packing_samples"
+        raise UserError(f"--ring_attn_size {size} splits packed rows: {instead}")
+    if args.torch_compile:
+        raise UserError(f"--ring_attn_size {size} and --torch_compile were never shown to work together: remove one")
+    if args.attn_implementation not in (None, "sdpa"):
+        raise UserError(
+            f"--ring_attn_size {size} works with sdpa attention, not with --attn_implementation"
+            f" {args.attn_implementation}: remove that flag"
+        )
+    args.attn_implementation = "sdpa"
+    if not args.flash_attn:
+        return []
+    return ["--flash_attn: split rows use PyTorch's sdpa, which has FlashAttention kernels of its own."]
 
 
 def _settle_template(args: Namespace) -> list[str]:
@@ -320,6 +338,7 @@ def _check_placement(args: Namespace) -> None:
                 f"{actors} actor ranks are not a multiple of {critics} critic ranks: change"
                 " --critic_num_gpus_per_node or --critic_num_nodes"
             )
+    _check_split_roles(args)
     engine_gpus = engines * args.vllm_tensor_parallel_size
     if args.colocate_all_models and engines and engine_gpus != actors:
         raise UserError(
@@ -336,6 +355,23 @@ def _check_placement(args: Namespace) -> None:
         _check_same_gpus(args, "actor", "reward")
     if args.colocate_critic_reward and args.critic_pretrain and reward_models(args):
         _check_same_gpus(args, "critic", "reward")
+
+
+def _check_split_roles(args: Namespace) -> None:
+    """Every role that reads rows splits them, so that each can have rows as long as the policy's."""
+    wanted = {
+        "actor": True,
+        "ref": reference_is_a_role(args),
+        "critic": bool(args.critic_pretrain),
+        "reward": bool(reward_models(args)),
+    }
+    for role in (role for role, there in wanted.items() if there):
+        ranks = getattr(args, f"{role}_num_nodes") * getattr(args, f"{role}_num_gpus_per_node")
+        if ranks % args.ring_attn_size:
+            raise UserError(
+                f"--ring_attn_size {args.ring_attn_size} splits rows over as many ranks, but {role} has {ranks}: make"
+                f" --{role}_num_nodes × --{role}_num_gpus_per_node a multiple of {args.ring_attn_size}"
+            )
 
 
 def _check_same_gpus(args: Namespace, one: str, other: str) -> None:

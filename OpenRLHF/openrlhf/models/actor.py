@@ -9,6 +9,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoreSpec, ScoringHead
+from openrlhf.models.sequence_parallel import SequenceParallel
 
 
 class Actor(nn.Module):
@@ -16,6 +17,8 @@ class Actor(nn.Module):
 
     packed: lay rows out end to end in one row; otherwise as a padded rectangle. Results do not depend on it.
     balance: the balancing loss of a mixture of experts, for models that are trained with one.
+    split: the ranks that share this rank's rows, packed ones; the model must have been loaded with its attention. Rows of a
+        mixture of experts are never split.
     """
 
     def __init__(
@@ -25,12 +28,14 @@ class Actor(nn.Module):
         packed: bool = True,
         pad_token_id: int = 0,
         balance: RouterBalance | None = None,
+        split: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.packed = packed
         self.pad_token_id = pad_token_id
         self.balance = balance
+        self.split = split
         causal_lm = self.causal_lm
         _refuse_unscorable(causal_lm)
         head = causal_lm.get_output_embeddings()
@@ -75,6 +80,8 @@ class Actor(nn.Module):
         posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         """
+        if self.split is not None:
+            return self._split_forward(self.split, rows, spec, posterior_hidden, posterior_head)
         balance = None if spec is None else self.balance
         hidden, router_logits = rows.run(
             self.causal_lm.base_model,
@@ -87,6 +94,23 @@ class Actor(nn.Module):
             return hidden
         scores = self.head(hidden, spec, posterior_hidden, posterior_head)
         return scores if balance is None else (*scores, balance(router_logits))
+
+    def _split_forward(
+        self,
+        split: SequenceParallel,
+        rows: RaggedRows,
+        spec: ScoreSpec | None,
+        posterior_hidden: Tensor | None,
+        posterior_head: ScoringHead | None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """As `forward`: each rank scores the tokens whose predictors lie in its slice, and all get the result."""
+        own, hidden = split.hidden_states(rows, self.causal_lm.base_model, rows.predictors)
+        total = rows.scored.numel()
+        if spec is None:
+            return split.whole(hidden, own, total)
+        posterior = None if posterior_hidden is None else posterior_hidden[own]
+        fields = self.head(hidden, spec.part(own), posterior, posterior_head)
+        return tuple(split.whole(field, own, total) for field in fields)
 
 
 def _refuse_unscorable(model: Any) -> None:

@@ -19,6 +19,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
 from openrlhf.models.moe import router_balance
 from openrlhf.models.scalar import ScalarHead, ScalarModel, stored_head
+from openrlhf.models.sequence_parallel import SequenceParallel, check_splittable
 
 
 def load_config(path: str) -> PretrainedConfig:
@@ -79,9 +80,10 @@ def load_actor(
     """
     balance = router_balance(load_config(path), args) if trainable else None
     model = _from_pretrained(AutoModelForCausalLM, path, args, zero3_config)
+    layout: dict[str, Any] = {"packed": args.packing_samples, "pad_token_id": pad_token_id, "split": _split(args)}
     if not trainable:
         model.requires_grad_(False)
-        return Actor(model.eval(), packed=args.packing_samples, pad_token_id=pad_token_id)
+        return Actor(model.eval(), **layout)
     _prepare_for_training(model, args)
     if args.lora_rank > 0:
         from peft import get_peft_model
@@ -90,7 +92,7 @@ def load_actor(
             model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
     if getattr(args, "use_liger_kernel", False):
         _apply_liger(model)
-    return Actor(model, packed=args.packing_samples, pad_token_id=pad_token_id, balance=balance)
+    return Actor(model, **layout, balance=balance)
 
 
 def load_scalar(
@@ -140,6 +142,7 @@ def load_scalar(
         packed=args.packing_samples,
         pad_token_id=pad_token_id,
         balance=balance,
+        split=_split(args),
     )
     return model if trainable else model.requires_grad_(False).eval()
 
@@ -150,11 +153,13 @@ def _from_pretrained(auto_class: Any, path: str, args: Any, zero3_config: dict |
         from transformers.integrations import HfDeepSpeedConfig
 
         keep_alive = HfDeepSpeedConfig(zero3_config)  # from_pretrained shards while this object lives
-    load_config(path)
+    config, split = load_config(path), _split(args)
+    if split is not None:
+        check_splittable(config, split.size)
     model = auto_class.from_pretrained(
         path,
         dtype=torch.bfloat16 if args.bf16 else torch.float32,
-        attn_implementation=args.attn_implementation,
+        attn_implementation=args.attn_implementation if split is None else split.attention,
         trust_remote_code=False,
         quantization_config=_quantization(args),
     )
@@ -162,6 +167,12 @@ def _from_pretrained(auto_class: Any, path: str, args: Any, zero3_config: dict |
     model.config.use_cache = False
     disable_dropout(model)
     return model
+
+
+def _split(args: Any) -> SequenceParallel | None:
+    """The ranks that share rows with this one (--ring_attn_size); the process group must exist."""
+    size = getattr(args, "ring_attn_size", 1)
+    return SequenceParallel.join(size) if size > 1 else None
 
 
 def _prepare_for_training(model: Any, args: Any) -> None:

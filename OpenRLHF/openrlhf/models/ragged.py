@@ -61,6 +61,11 @@ class RaggedRows:
         """int64 [T]: flat indices of the positions whose hidden state predicts each scored token."""
         return self.scored - 1
 
+    @property
+    def positions(self) -> Tensor:
+        """int64 [total]: the place of every token in its own row."""
+        return torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
+
     def run(
         self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0, router_logits: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -78,8 +83,7 @@ class RaggedRows:
 
     def _packed(self) -> tuple[dict[str, Any], None]:
         """One row. transformers isolates its sequences only without a mask, with restarting positions and no cache."""
-        positions = torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
-        return {"input_ids": self.ids[None], "position_ids": positions[None], "attention_mask": None}, None
+        return {"input_ids": self.ids[None], "position_ids": self.positions[None], "attention_mask": None}, None
 
     def _padded(self, pad_token_id: int) -> tuple[dict[str, Any], Tensor]:
         """A rectangle, and the mask of its real tokens, bool [rows, width]."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
+from openrlhf.models.sequence_parallel import SequenceParallel
 
 
 class ScalarHead(nn.Linear):
@@ -27,7 +28,7 @@ class ScalarModel(nn.Module):
     backbone: a transformers model without output layer. head_prefix: the head's name in checkpoints.
     at_predictors: read the state before each scored token (the value of a state, for critics) instead of the state
         of the token itself (rewards, at the last token of a response).
-    packed, balance: as for `Actor`.
+    packed, balance, split: as for `Actor`.
     `pretrained` holds both under the names that they have in checkpoints: model.layers.…, score.weight.
     """
 
@@ -41,6 +42,7 @@ class ScalarModel(nn.Module):
         packed: bool = False,
         pad_token_id: int = 0,
         balance: RouterBalance | None = None,
+        split: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = nn.Module()
@@ -52,6 +54,7 @@ class ScalarModel(nn.Module):
         self.packed = packed
         self.pad_token_id = pad_token_id
         self.balance = balance
+        self.split = split
 
     @property
     def backbone(self) -> Any:
@@ -72,13 +75,17 @@ class ScalarModel(nn.Module):
 
     def forward(self, rows: RaggedRows) -> Tensor | tuple[Tensor, Tensor]:
         """The numbers, and with `balance` its scalar."""
+        read = rows.predictors if self.at_predictors else rows.scored
+        if self.split is not None:
+            own, hidden = self.split.hidden_states(rows, self.backbone, read)
+            return self.split.whole(self.head(hidden), own, read.numel())
         hidden, router_logits = rows.run(
             self.backbone,
             packed=self.packed,
             pad_token_id=self.pad_token_id,
             router_logits=self.balance is not None,
         )
-        values = self.head(hidden[rows.predictors if self.at_predictors else rows.scored])
+        values = self.head(hidden[read])
         return values if self.balance is None else (values, self.balance(router_logits))
 
 

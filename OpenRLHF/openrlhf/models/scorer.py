@@ -11,7 +11,7 @@ Everything with a vocabulary dimension is float32, whatever the dtype of the mod
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +49,12 @@ class ScoreSpec:
     def num_candidates(self) -> int:
         source = self.candidates if self.uniforms is None else self.uniforms
         return 0 if source is None else source.shape[1]
+
+    def part(self, positions: Tensor) -> "ScoreSpec":
+        """The same for some of the scored positions; int64 indices."""
+        uniforms = None if self.uniforms is None else self.uniforms[positions]
+        candidates = None if self.candidates is None else self.candidates[positions]
+        return replace(self, targets=self.targets[positions], uniforms=uniforms, candidates=candidates)
 
 
 class Scores(NamedTuple):

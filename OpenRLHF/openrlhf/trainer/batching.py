@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,22 +120,32 @@ def _column(example: Example, name: str) -> Sequence[float]:
     return values
 
 
+def ranks_per_share(args: Any) -> int:
+    """Neighbouring ranks that work on the same rows, and so have the same results: --ring_attn_size."""
+    return getattr(args, "ring_attn_size", 1)
+
+
 def split_over_ranks(
-    examples: Sequence[Example], world_size: int, micro_batch_size: int, rows_per_sample: int = 1
+    examples: Sequence[Example],
+    world_size: int,
+    micro_batch_size: int,
+    rows_per_sample: int = 1,
+    ranks_per_share: int = 1,
 ) -> list[list[list[Example]]]:
     """Micro-batches for every rank: the same number on each, of similar numbers of tokens.
 
     micro_batch_size counts samples, each of which is `rows_per_sample` consecutive examples that stay together. Ranks
     that would have fewer micro-batches get idle ones (rows of weight zero): under ZeRO-3 every rank must take part in
-    every gather.
+    every gather. ranks_per_share: that many neighbouring ranks get the same micro-batches.
     """
     samples = [examples[i : i + rows_per_sample] for i in range(0, len(examples), rows_per_sample)]
     sizes = [sum(len(e.ids) + len(e.hint) for e in sample) for sample in samples]
     idle = [idle_example(examples[0].columns)] * rows_per_sample
-    return [
+    shares = [
         [[example for index in micro for example in samples[index]] or idle for micro in own]
-        for own in deal(sizes, world_size, micro_batch_size)
+        for own in deal(sizes, world_size // ranks_per_share, micro_batch_size)
     ]
+    return [share for share in shares for _ in range(ranks_per_share)]
 
 
 def deal(sizes: Sequence[int], world_size: int, micro_batch_size: int) -> list[list[list[int]]]:

@@ -14,7 +14,7 @@ from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scorer import Scores, ScoringHead
 from openrlhf.objectives.base import MicroBatches, Objective
-from openrlhf.trainer.batching import Example, MicroBatch, collate
+from openrlhf.trainer.batching import Example, MicroBatch, collate, ranks_per_share
 from openrlhf.trainer.deepspeed_setup import build_optimizer, deepspeed_config, initialize, local_device
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.utils.tally import Tally
@@ -177,10 +177,10 @@ class Learner:
         return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
 
     def sum_over_ranks(self, value: float) -> float:
-        """Collective: the same sum on every rank."""
+        """Collective: the same sum on every rank; ranks that share their rows count once."""
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
-        return float(total)
+        return float(total) / ranks_per_share(self.args)
 
 
 def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:

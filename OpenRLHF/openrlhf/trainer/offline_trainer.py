@@ -10,7 +10,7 @@ import torch.distributed as dist
 from openrlhf.config.schedule import learning_rate, warmup_steps
 from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.models.saving import save_pretrained
-from openrlhf.trainer.batching import Example, split_over_ranks
+from openrlhf.trainer.batching import Example, ranks_per_share, split_over_ranks
 from openrlhf.trainer.checkpoint import latest_state, limit_size, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
@@ -108,14 +108,14 @@ class OfflineTrainer:
         """This rank's micro-batches, weighted over the whole batch."""
         weighted = self.objective.weighted([example for sample in batch for example in sample])
         size, rows = self.args.micro_train_batch_size, self.objective.rows_per_sample
-        return split_over_ranks(weighted, self.world_size, size, rows)[self.rank]
+        return split_over_ranks(weighted, self.world_size, size, rows, ranks_per_share(self.args))[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
-        """The sum over all ranks, on every rank."""
+        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same."""
         parts: list[Tally] = [Tally()] * self.world_size
         dist.all_gather_object(parts, tally)
         total = Tally()
-        for part in parts:
+        for part in parts[:: ranks_per_share(self.args)]:
             total.merge(part)
         return total
 

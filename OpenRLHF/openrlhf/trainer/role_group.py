@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openrlhf.trainer.batching import Example, deal, idle_example, split_over_ranks
+from openrlhf.trainer.batching import Example, deal, idle_example, ranks_per_share, split_over_ranks
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.tally import Tally
 
@@ -43,25 +43,26 @@ class RoleGroup(ABC):
 
         def finish() -> Tally:
             total = Tally()
-            for tally in pending():
+            for tally in pending()[:: ranks_per_share(self.args)]:
                 total.merge(tally)
             return total
 
         return finish
 
     def _shares(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
-        return split_over_ranks(examples, self.world_size, self.args.micro_train_batch_size)
+        size = self.args.micro_train_batch_size
+        return split_over_ranks(examples, self.world_size, size, ranks_per_share=ranks_per_share(self.args))
 
     def begin_score(self, examples: Sequence[Example]) -> Callable[[], list[list[float]]]:
         """The role's number for every scored token, in the order of the examples."""
-        dealt = deal([len(e.ids) for e in examples], self.world_size, self.args.micro_rollout_batch_size)
-        pending = self.begin(
-            "score", [([[examples[i] for i in micro] or [idle_example()] for micro in own],) for own in dealt]
-        )
+        each = ranks_per_share(self.args)
+        dealt = deal([len(e.ids) for e in examples], self.world_size // each, self.args.micro_rollout_batch_size)
+        shares = [[[examples[i] for i in micro] or [idle_example()] for micro in own] for own in dealt]
+        pending = self.begin("score", [(share,) for share in shares for _ in range(each)])
 
         def finish() -> list[list[float]]:
             found: list[list[float]] = [[]] * len(examples)
-            for own, results in zip(dealt, pending(), strict=True):
+            for own, results in zip(dealt, pending()[::each], strict=True):
                 for micro, values in zip(own, results, strict=True):
                     for index, value in zip(micro, values, strict=False):  # an idle row has no index
                         found[index] = value

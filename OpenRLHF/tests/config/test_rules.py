@@ -209,7 +209,8 @@ def test_intro_loads_a_reference_only_for_a_kl_loss_that_weighs_something():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--ring_attn_size", "2"], "ring attention is not implemented"),
+        (["--ring_attn_size", "3"], "but actor has 8: make --actor_num_nodes × --actor_num_gpus_per_node a multiple"),
+        (["--ring_attn_size", "2", "--no_pack_samples"], "remove --no_pack_samples"),
         (["--intro_answer_template", " answer: "], "has no {answer}"),
         (["--intro_num_candidates", "0"], "--intro_num_candidates 0 is out of range: give at least 1"),
         (["--intro_top_k", "-1"], "--intro_top_k -1 is out of range: give at least 0"),
@@ -368,6 +369,20 @@ def test_a_balancing_loss_has_no_effect_on_a_dense_model(tmp_path: Path):
         assert ineffective_flags(parser.parse_args(argv), given_flags(parser, argv)) == expected
 
 
+def test_split_rows_are_packed_and_go_through_sdpa():
+    split = ("--pretrain_mode", "--packing_samples", "--ring_attn_size", "2")
+    assert sft(*split)[0].attn_implementation == "sdpa"
+    assert "PyTorch's sdpa" in sft(*split, "--flash_attn", "--bf16")[1][0]
+    for flag, message in [
+        ("--attn_implementation eager", "not with --attn_implementation eager: remove that flag"),
+        ("--torch_compile", "--ring_attn_size 2 and --torch_compile"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            sft(*split, *flag.split())
+    with pytest.raises(UserError, match="add --packing_samples"):
+        sft("--pretrain_mode", "--ring_attn_size", "2")
+
+
 def test_sft_rules():
     assert sft("--output_key", "response", "--input_template", "None")[0].input_template is None
     assert sft("--pretrain_mode")[0].attn_implementation == "sdpa"
@@ -377,8 +392,6 @@ def test_sft_rules():
         sft("--output_key", "response", "--multiturn")
     with pytest.raises(UserError, match="remove one"):
         sft("--multiturn", "--apply_chat_template", "--pretrain_mode")
-    with pytest.raises(UserError, match="ring attention"):
-        sft("--output_key", "response", "--ring_attn_size", "2")
     with pytest.raises(UserError, match="--dataset is missing"):
         sft("--dataset", "")
 

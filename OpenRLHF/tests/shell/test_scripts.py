@@ -11,6 +11,15 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = sorted(path for path in (*ROOT.glob("*.sh"), *ROOT.glob("code/**/*.sh"), ROOT / ".ci/run") if path.is_file())
 
 
+TRAINING_SCRIPTS = (
+    "a_train_InTRO_math_ray.sh",
+    "b_train_GRPO_math_ray.sh",
+    "c_train_RLOO_math_ray.sh",
+    "d_train_REINFORCEpp_math_ray.sh",
+    "e_train_PPO_math_ray.sh",
+)
+
+
 def test_the_scripts_that_users_run_are_there():
     names = {path.name for path in SCRIPTS}
     assert {"quickstart.sh", "test.sh", "a_train_InTRO_math_ray.sh", "ray_cluster.sh", "environment.sh"} <= names
@@ -40,16 +49,18 @@ def test_the_quickstart_refuses_what_it_does_not_know_before_it_installs_anythin
 
 @pytest.fixture
 def training_command(tmp_path):
-    """A function that runs the training script with a `ray_submit` that prints its arguments, one per line."""
+    """A function that runs a training script with a `ray_submit` that prints its arguments, one per line."""
     examples = tmp_path / "examples"
     examples.mkdir()
-    script = examples / "a_train_InTRO_math_ray.sh"
-    script.write_bytes((ROOT / "code/examples/a_train_InTRO_math_ray.sh").read_bytes())
+    for name in (*TRAINING_SCRIPTS, "math_ray.sh"):
+        (examples / name).write_bytes((ROOT / "code/examples" / name).read_bytes())
+    (examples / "grading").mkdir()
+    (examples / "grading" / "math_grade.py").touch()
     (examples / "ray_cluster.sh").write_text('ray_submit() { printf "%s\\n" "$CUDA_VISIBLE_DEVICES" "$@"; }\n')
 
-    def run(*arguments: str, **variables: str) -> list[str]:
+    def run(*arguments: str, script: str = TRAINING_SCRIPTS[0], **variables: str) -> list[str]:
         kept = {name: value for name, value in os.environ.items() if name not in ("CUDA_VISIBLE_DEVICES", "SWITCHES")}
-        command = ["bash", str(script), *arguments]
+        command = ["bash", str(examples / script), *arguments]
         done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
@@ -75,6 +86,24 @@ def test_the_training_script_is_the_published_configuration(training_command):
     assert args.gradient_checkpointing
     assert args.input_template is None
     assert not args.apply_chat_template
+
+
+@pytest.mark.parametrize(
+    ("script", "method"), zip(TRAINING_SCRIPTS, ("intro", "group_norm", "rloo", "reinforce", "gae"), strict=True)
+)
+def test_every_method_trains_on_the_same_data_and_five_gpus(training_command, script, method):
+    from openrlhf.config.flags import build_parser
+    from openrlhf.config.rules import rl_rules
+    from openrlhf.trainer.ray.cluster import layout
+
+    gpus, *command = training_command(script=script, PRETRAIN="some/model")
+    assert gpus == "3,4,5,6,7"
+    args, _ = rl_rules(build_parser("train_ppo_ray_intro").parse_args([*command[3:], "--attn_implementation", "sdpa"]))
+    assert args.advantage_estimator == method
+    assert args.save_path.endswith(f"qwen2.5-1.5b-{method}")
+    assert (args.rollout_batch_size, args.n_samples_per_prompt, args.train_batch_size) == (1024, 4, 128)
+    assert args.actor_learning_rate == 5e-7
+    assert sum(own.ranks for own in layout(args, engines=1, reward_models=0)) == 5
 
 
 def test_flags_that_are_appended_count_and_switches_can_be_taken_away(training_command):

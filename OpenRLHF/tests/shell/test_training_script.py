@@ -61,4 +61,4 @@ def test_fewer_gpus_than_the_roles_need_are_refused_with_status_2(folder: Path) 
     done = run_script(folder, 4)
     output = done.stdout + done.stderr
     assert done.returncode == 2, output[-4000:]
-    assert "5 GPUs are needed (4 actor ranks, 1 engines × 1), Ray has 4" in output
+    assert "5 GPUs are needed (actor 4, engine0 1), Ray has 4" in output

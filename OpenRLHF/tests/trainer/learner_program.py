@@ -1,4 +1,4 @@
-"""Run by the tests as a process of its own, one per rank: optimiser steps of RL objectives, results to a file.
+"""Run by the tests as a process of its own, one per rank: optimiser steps of any objective, results to a file.
 
 argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
 scenarios run in the same processes, since starting them takes longer than running them.
@@ -39,6 +39,7 @@ FLAGS = {
     "load_in_4bit": False,
     "use_liger_kernel": False,
     "attn_implementation": "sdpa",
+    "ring_attn_size": 1,
     "advantage_estimator": "intro",
     "intro_estimator": "sampled",
     "intro_num_candidates": 5,
@@ -93,17 +94,25 @@ def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
     }
 
 
-def build_learner(kind: type, args: Namespace) -> "Learner":
-    """A policy with the objective that the flags name, or the critic."""
+def build_learner(kind: type, args: Namespace, task: str) -> "Learner":
+    """A policy with the objective that the flags name, or the critic; `task` names something else to train."""
+    from openrlhf.objectives.dpo import DpoObjective
+    from openrlhf.objectives.reward import RewardObjective
     from openrlhf.objectives.rl import rl_objective
+    from openrlhf.objectives.sft import SftObjective
     from openrlhf.objectives.value import ValueObjective
     from openrlhf.trainer.networks import trainable_actor, trainable_scalar
     from openrlhf.trainer.posterior import supply_frozen_models
 
+    if task == "reward":
+        network = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=False)
+        return kind(args, network, RewardObjective(), 1e-2)
     if args.advantage_estimator == "critic":
         critic = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=True)
         return kind(args, critic, ValueObjective(args.value_clip), 1e-2)
-    learner = kind(args, trainable_actor(args.pretrain, args), rl_objective(args), 1e-2)
+    # a small β, so that the large steps here do not saturate the loss
+    objective = {"sft": SftObjective(7), "dpo": DpoObjective(0.01, nll_coef=0.1)}.get(task) or rl_objective(args)
+    learner = kind(args, trainable_actor(args.pretrain, args), objective, 1e-2)
     supply_frozen_models(learner, args, 0)
     return learner
 
@@ -129,8 +138,9 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     options = dict(settings)
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
+    task = options.pop("task", "")
     args = Namespace(**{**FLAGS, **options})
-    learner = build_learner(Recorder, args)
+    learner = build_learner(Recorder, args, task)
     first = 0
     if resume:
         saved = latest_state(Path(checkpoint))
@@ -139,10 +149,14 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         first = saved[1]["step"]
     losses = []
     for step in range(first, steps):
-        tally = learner.train_step(split_over_ranks(examples(count), world_size, micro)[rank], 1e-2)
+        rows, objective = examples(count), learner.objective
+        if task:
+            rows = objective.weighted(rows)
+        shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, args.ring_attn_size)
+        tally = learner.train_step(shares[rank], 1e-2)
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)
-        losses.append(float(total))
+        losses.append(float(total) / args.ring_attn_size)  # ranks that share rows have the same loss
         if checkpoint and not resume and step == 0:
             save_learner(learner, checkpoint, 1, {"step": 1}, keep=2)
     return {"losses": losses, "gradients": learner.gradients, "norm": learner.norm}

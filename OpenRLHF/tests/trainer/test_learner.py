@@ -1,46 +1,18 @@
 """The learner on DeepSpeed: ranks, accumulation, ZeRO stages change nothing; checkpoints continue exactly."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from launching import launch
 from learner_program import examples
 
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import Scores
 from openrlhf.objectives.intro import IntroConfig, IntroObjective
 from openrlhf.trainer.batching import Example, collate, split_over_ranks
-from openrlhf.utils.network import free_port
 from openrlhf.utils.tally import Tally
 from toy_models import save_toy, toy_model
-
-PROGRAM = Path(__file__).with_name("learner_program.py")
-
-
-def launch(folder: Path, world_size: int, scenarios: dict[str, dict]) -> dict:
-    """Runs all scenarios on `world_size` ranks; returns what rank 0 wrote, by scenario."""
-    output = folder / f"results{world_size}.pt"
-    model = str(folder / "model")
-    settings = json.dumps({name: {"pretrain": model, **flags} for name, flags in scenarios.items()})
-    port = str(free_port())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(rank), str(world_size), port, settings, str(output)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    logs = [process.communicate(timeout=540)[0] for process in ranks]
-    assert all(process.returncode == 0 for process in ranks), "\n".join(log[-3000:] for log in logs)
-    return torch.load(output, weights_only=True)
-
 
 SPLITS_ALONE = {
     "zero0": {"zero_stage": 0},

@@ -14,6 +14,7 @@ from openrlhf.trainer.policy_gradient import PolicyGradient
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollouts import Rollout
 from openrlhf.trainer.worker import TokenValues
+from openrlhf.utils.tally import Tally
 
 FLAGS = {
     "advantage_estimator": "group_norm",
@@ -72,6 +73,23 @@ def gradient(reference: RoleGroup | None = None, critic: RoleGroup | None = None
 def test_scores_come_back_in_the_order_of_the_examples() -> None:
     examples = [Example((1, token), (1,), 1.0) for token in (9, 3, 7, 5, 4)]
     assert POLICY.begin_score(examples)() == [[-9.0], [-3.0], [-7.0], [-5.0], [-4.0]]
+
+
+def test_ranks_that_share_rows_are_sent_the_same_and_counted_once() -> None:
+    group = TableGroup(lambda token: -float(token))
+    group.args.ring_attn_size = 2
+    examples = [Example((1, token), (1,), 1.0) for token in (9, 3, 7)]
+    assert group.begin_score(examples)() == [[-9.0], [-3.0], [-7.0]]
+    sent: list[tuple] = []
+
+    def begin(method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Tally]]:
+        sent.extend(arguments)
+        return lambda: [Tally(totals={"loss": 2.0}) for _ in arguments]
+
+    group.begin = begin  # type: ignore[method-assign,assignment]
+    assert group.begin_train_step(examples, 1e-3)().totals == {"loss": 2.0}
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
 
 
 def test_every_token_of_a_response_has_the_groups_advantage() -> None:

@@ -46,8 +46,8 @@ MEMORY = (
     switch("gradient_checkpointing_use_reentrant", "Use torch's older, reentrant checkpointing."),
     Flag("score_chunk_size", integer, 512, "Positions that go through the output layer at once; less needs"
          " less memory."),
-    Flag("ring_attn_size", integer, 1, "GPUs over which one sequence is split (ring attention); 1: none."),
-    Flag("ring_head_stride", integer, 1, "Attention heads that ring attention handles at a time."),
+    Flag("ring_attn_size", integer, 1, "GPUs that share every packed row (sequence parallelism); 1: none."),
+    Flag("ring_head_stride", integer, 1, "Attention heads that ring attention handles at a time; no effect here."),
     Flag("local_rank", integer, -1, "Rank on this machine; set by the launcher."),
 )
 
