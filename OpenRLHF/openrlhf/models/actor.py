@@ -17,8 +17,8 @@ class Actor(nn.Module):
 
     packed: lay rows out end to end in one row; otherwise as a padded rectangle. Results do not depend on it.
     balance: the balancing loss of a mixture of experts, for models that are trained with one.
-    split: the ranks that share this rank's rows, packed ones; the model must have been loaded with its attention. Rows of a
-        mixture of experts are never split.
+    split: the ranks that share this rank's rows, packed ones; the model must have been loaded with its attention. Rows
+        of a mixture of experts are never split.
     """
 
     def __init__(
