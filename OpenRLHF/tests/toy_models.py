@@ -1,13 +1,16 @@
 """A tiny random Qwen2 and a byte-level tokenizer, made on the spot: tests need no hub and no stored weights."""
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2ForSequenceClassification,
     Qwen2MoeConfig,
     Qwen2MoeForCausalLM,
 )
@@ -68,3 +71,25 @@ def toy_experts(seed: int = 0, **changes: object) -> Qwen2MoeForCausalLM:
     }
     torch.manual_seed(seed)
     return Qwen2MoeForCausalLM(Qwen2MoeConfig(**{**SETTINGS, **experts})).eval()
+
+
+def save_toy_reward_model(folder: Path, seed: int = 0, head: str = "score", **said: object) -> str:
+    """A folder as transformers writes it, its last layer named `head`; `said` is added to config.json."""
+    torch.manual_seed(seed)
+    model = Qwen2ForSequenceClassification(toy_config(num_labels=1)).eval()
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights[f"{head}.weight"] = weights.pop("score.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **said}))
+    return str(folder)
+
+
+def toy_reward(seed: int, ids: list[int]) -> float:
+    """What the toy reward model of this seed gives a row, by transformers' own class."""
+    torch.manual_seed(seed)
+    model = Qwen2ForSequenceClassification(toy_config(num_labels=1)).eval()
+    with torch.no_grad():
+        return float(model(torch.tensor([ids])).logits[0, 0])

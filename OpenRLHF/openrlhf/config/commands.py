@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "lora_combiner": _names("model_path lora_path output_path is_rm bf16"),
     "serve_rm": EVERY_MODEL + _names("""
         reward_pretrain value_head_prefix load_in_4bit max_len normalize_reward host port batch_size
+        workers max_requests max_request_mb
     """),
     "train_dpo": OFFLINE + PAIRS + RINGS + _names("""
         ref_pretrain ref_offload beta ipo label_smoothing nll_loss_coef use_liger_kernel

@@ -15,6 +15,12 @@ NO_PRETRAINING = "pretrain_data pretrain_data_probs pretrain_split ptx_coef"
 REFERENCE_PLACES = "ref_num_nodes ref_num_gpus_per_node colocate_actor_ref"
 KL = "kl_estimator kl_target"
 NO_SAMPLING = "intro_num_candidates intro_top_k intro_clip_max"
+NO_GENERATION = (
+    "best_of_n iter rollout_batch_size enable_csft csft_prompt greedy_sampling temperature top_p repetition_penalty"
+    " prompt_max_len max_new_tokens"
+)
+NO_SCORING = "value_head_prefix output_key max_len normalize_reward reward_template"
+ONLY_VLLM = "tp_size max_num_seqs enable_prefix_caching"
 NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 # Accepted for OpenRLHF's sake; what they ask for is done otherwise here, or not at all.
 ONLY_ACCEPTED = {
@@ -27,7 +33,7 @@ ONLY_ACCEPTED = {
 
 
 def ineffective_flags(args: Namespace, given: Set[str]) -> list[str]:
-    """Sentences about flags of a training command that were given and have no effect.
+    """Sentences about flags that were given to a command and have no effect.
 
     given: names without dashes, from `flags.given_flags`. UserError: where the model's configuration has to be known
     and cannot be had.
@@ -56,6 +62,8 @@ def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
     yield from ONLY_ACCEPTED.items()
     if "aux_loss_coef" in given and args.aux_loss_coef > 0 and not _has_experts(args.pretrain):
         yield "aux_loss_coef", "the model is no mixture of experts"
+    if hasattr(args, "csft_prompt"):
+        yield from _inference_reasons(args)
     if not hasattr(args, "advantage_estimator"):
         yield from _preference_reasons(args)
         return
@@ -111,6 +119,33 @@ def _of_others(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
         yield "micro_rollout_batch_size", "engines choose the size of their batches, and RAFT scores nothing beforehand"
     elif args.advantage_estimator != "gae":
         yield "lambd", "only --advantage_estimator gae uses it"
+
+
+def _inference_reasons(args: Namespace) -> Iterator[tuple[str, str]]:
+    task = getattr(args, "eval_task", "chat")
+    if task == "rm":
+        yield f"{NO_GENERATION} {ONLY_VLLM}", "--eval_task rm generates nothing"
+        if args.post_processor != "csft":
+            yield "reward_template", "only --post_processor csft writes with it"
+        yield "zero_stage", "every rank holds the whole model"
+        return
+    if task in ("generate", "generate_vllm"):
+        yield NO_SCORING, f"--eval_task {task} scores nothing"
+        yield "zero_stage", "every rank holds the whole model"
+        if args.iter is None:
+            yield "rollout_batch_size", "without --iter all prompts are used"
+    if task == "generate":
+        yield ONLY_VLLM, "--eval_task generate does not use vLLM"
+    elif task == "generate_vllm":
+        yield "micro_batch_size", "vLLM makes its own batches, of up to --max_num_seqs"
+        yield "flash_attn", "vLLM chooses its own attention"
+        yield "full_determinism", "vLLM samples every response from its own seed, with its own kernels"
+    if not args.enable_csft:
+        yield "csft_prompt", "it is used with --enable_csft"
+    if args.greedy_sampling:
+        yield "temperature top_p", "--greedy_sampling takes the most likely token"
+    if args.apply_chat_template:
+        yield "input_template", "--apply_chat_template uses the tokenizer's"
 
 
 def _has_experts(model: str) -> bool:

@@ -39,6 +39,15 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "zpg",
             "ring_attn_size",
             "intro_num_candidates",
+            "max_new_tokens",
+            "micro_batch_size",
+            "best_of_n",
+            "max_num_seqs",
+            "tp_size",
+            "batch_size",
+            "workers",
+            "max_requests",
+            "max_request_mb",
         ],
         (1, math.inf, False),
     ),
@@ -53,6 +62,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "intro_clip_max",
             "intro_temperature",
             "max_ckpt_mem",
+            "repetition_penalty",
             "beta",
         ],
         (0, math.inf, True),
@@ -74,6 +84,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "init_kl_coef",
             "ptx_coef",
             "vllm_num_engines",
+            "iter",
             "label_smoothing",
             "nll_loss_coef",
             "desirable_loss_weight",
@@ -87,6 +98,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     ),
     **dict.fromkeys(["top_p", "vllm_gpu_memory_utilization"], (0, 1, True)),
     "zero_stage": (0, 3, False),
+    "port": (0, 65535, False),
 }
 
 
@@ -103,5 +115,6 @@ def check_ranges(args: Namespace) -> None:
     low, high = getattr(args, "reward_clip_range", (0, 1))
     if not low < high:
         raise UserError(f"--reward_clip_range {low:g} {high:g} is empty: give the lower end first")
-    if not all(0 <= beta < 1 for beta in args.adam_betas):
-        raise UserError(f"--adam_betas {args.adam_betas} is out of range: both are at least 0 and less than 1")
+    betas = getattr(args, "adam_betas", ())
+    if not all(0 <= beta < 1 for beta in betas):
+        raise UserError(f"--adam_betas {betas} is out of range: both are at least 0 and less than 1")

@@ -62,9 +62,14 @@ def offline_rules(args: Namespace) -> tuple[Namespace, list[str]]:
 
     Returns an adjusted copy with notes worth printing. UserError: as `rl_rules`.
     """
-    args, notes = copy(args), []
     _require(args, "pretrain", "the model to train: a Hugging Face folder or hub name")
     _require(args, "dataset", "the training data: a file, folder or hub name")
+    return model_rules(args)
+
+
+def model_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """Rules of every command that loads a model: ranges of numbers, attention, the template."""
+    args, notes = copy(args), []
     check_ranges(args)
     notes += _settle_sequence_parallelism(args)
     notes += _settle_model(args)
@@ -187,9 +192,10 @@ def _settle_model(args: Namespace) -> list[str]:
     notes = []
     if args.use_ms:
         raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
-    if args.load_in_4bit:
+    if getattr(args, "load_in_4bit", False):
         _check_4bit(args)
     installed = find_spec("flash_attn") is not None
+    args.attn_implementation = getattr(args, "attn_implementation", None)
     if args.attn_implementation == "flash_attention_2" and not installed:
         raise UserError(
             "--attn_implementation flash_attention_2 needs the package flash-attn: install the extra"

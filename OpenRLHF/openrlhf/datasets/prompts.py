@@ -53,8 +53,9 @@ def build_prompts(
     label_key: str | None = None,
     input_template: str | None = None,
     apply_chat_template: bool = False,
+    suffix: str = "",
 ) -> PromptSet:
-    """Makes prompts of records; the chat template wins over `input_template`, as in 0.6.2.
+    """Makes prompts of records; the chat template wins over `input_template`, as in 0.6.2; `suffix` ends every prompt.
 
     Prompts longer than `max_tokens` and prompts without any token are left out and counted, never cut.
     UserError: a key is missing, a field has the wrong type, or no prompt is left.
@@ -63,9 +64,9 @@ def build_prompts(
     for number, record in enumerate(records):
         content = field(record, input_key, "--input_key", number)
         if apply_chat_template:
-            texts.append(render_chat(tokenizer, as_messages(content), generation_prompt=True))
+            texts.append(render_chat(tokenizer, as_messages(content), generation_prompt=True) + suffix)
         else:
-            texts.append(fill(input_template, as_text(content, input_key, number)))
+            texts.append(fill(input_template, as_text(content, input_key, number)) + suffix)
     labels = [read_label(record, label_key, number) for number, record in enumerate(records)]
     all_ids = tokenizer(texts, add_special_tokens=not apply_chat_template)["input_ids"] if texts else []
     prompts = tuple(

@@ -45,10 +45,16 @@ class Arithmetic(Bases):
                 factors.append(self.signed_factor())
             elif text in OVER:
                 self.at += 1
-                factors.append(ex.reciprocal(self.signed_factor()))
+                under = self.signed_factor()
+                if isinstance(under, ex.Quantity) and under.unit in ("%", "circ"):
+                    # 1/4 % is a quarter of one per cent.
+                    value = ex.Product((*factors, ex.reciprocal(under.value)))
+                    factors = [ex.Quantity(value, under.unit)]
+                    continue
+                factors.append(ex.reciprocal(under))
             elif self.starts_factor():
                 if mixed := self.mixed_number(factors):
-                    factors[-1] = mixed
+                    factors[-1] = self.postfixed(mixed)
                     continue
                 factors.append(self.factor())
             else:
@@ -74,7 +80,7 @@ class Arithmetic(Bases):
         if token.text == "frac" and token.kind == "command":
             fraction = self.base()
             value = _proper(fraction)
-            if value is not None and self.text() not in ("^",):
+            if value is not None and (self.text() != "^" or self.at_degrees()):
                 return ex.Number(whole.value + value)
         elif token.kind == "number" and token.value is not None and self.text(1) == "/":
             denominator = self.peek(2)
@@ -109,10 +115,13 @@ class Arithmetic(Bases):
         return token.kind == "begin"
 
     def factor(self) -> ex.Node:
-        node = self.base()
+        return self.postfixed(self.base())
+
+    def postfixed(self, node: ex.Node) -> ex.Node:
+        """What follows a base: powers, factorials, primes, subscripts, percent and degree signs."""
         while True:
             text = self.text()
-            if text == "^" and self.text(1) in ("circ", "{") and self.degrees():
+            if text == "^" and self.degrees():
                 return ex.Quantity(node, self.temperature())
             if text == "^":
                 self.at += 1
@@ -136,15 +145,16 @@ class Arithmetic(Bases):
             else:
                 return node
 
+    def at_degrees(self) -> bool:
+        r"""Whether `^\circ` or `^{\circ}` follows."""
+        return self.text(1) == "circ" or [self.text(k) for k in (1, 2, 3)] == ["{", "circ", "}"]
+
     def degrees(self) -> bool:
         r"""Accepts `^\circ` and `^{\circ}`."""
-        if self.text(1) == "circ":
-            self.at += 2
-            return True
-        if self.text(1) == "{" and self.text(2) == "circ" and self.text(3) == "}":
-            self.at += 4
-            return True
-        return False
+        if not self.at_degrees():
+            return False
+        self.at += 2 if self.text(1) == "circ" else 4
+        return True
 
     def temperature(self) -> str:
         """The unit after a degree sign: an angle, unless F or C follows."""

@@ -15,6 +15,7 @@ _ACCENTS = names(
     "vec hat bar tilde dot ddot overline overrightarrow widehat widetilde mathbf boldsymbol bm mathcal "
     "mathbb mathit mathsf underline mathscr mathfrak textcircled"
 )
+_STYLES = names("mathbf boldsymbol bm mathit mathsf underline pmb bold")
 _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
@@ -59,6 +60,9 @@ class Bases(Cursor):
         if name[0] in _FUNCTION_LETTERS and self.text() == "(" and opening is not None and not opening.spaced:
             return self.applied(name)
         if name in ("A", "B", "C", "D", "M", "P", "Q") and self.text() == "(":
+            return self.applied(name)
+        if self.text() == "(" and self.text(2) == ")" and (value := self.peek(1)) is not None and value.value == 0:
+            # The value of some function at zero; nobody writes a product with zero.
             return self.applied(name)
         return node
 
@@ -105,8 +109,10 @@ class Bases(Cursor):
         items, _ = self.items(frozenset(("\\}", "|", "mid", ":", "vert")))
         self.bars -= 1
         if self.accept("|", "mid", ":", "vert", "colon"):
-            conditions, _ = self.items(frozenset(("\\}",)))
+            conditions, joined = self.items(frozenset(("\\}",)))
             self.expect("\\}")
+            if joined == "or":
+                conditions = [ex.Listed(tuple(conditions), joined)]
             if len(items) != 1:
                 raise Unreadable("a set of several elements with a condition")
             return ex.SetBuilder(items[0], tuple(conditions))
@@ -161,6 +167,8 @@ class Bases(Cursor):
             return ex.Constant(_CONSTANTS[name])
         if name in ("mathbb", "mathbf", "bf", "Bbb") and (number_set := self.number_set()):
             return number_set
+        if name in _STYLES and self.styles_number():
+            return self.one_argument()
         if name in _ACCENTS:
             return ex.Symbol(f"{name}:{self.raw_argument()}")
         if name in FUNCTIONS:
@@ -197,6 +205,11 @@ class Bases(Cursor):
         while self.text() == "_":
             node = self.subscripted(node)
         return node
+
+    def styles_number(self) -> bool:
+        """Whether the argument of a typeface is a number, which it does not change."""
+        first = self.peek(1) if self.text() == "{" else self.peek()
+        return first is not None and (first.kind == "number" or first.text in ("-", "frac", "sqrt"))
 
     def number_set(self) -> ex.Node | None:
         argument = self.peek(1) if self.text() == "{" else self.peek()

@@ -1,51 +1,47 @@
 """Compares a prediction with a gold answer: text first, then the parsed answers."""
 
 import re
+from fractions import Fraction
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.lexer import Unreadable
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.parser import parse
 from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.respelling import respelled, said_once
 from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
-from openrlhf.grading.words import clock_time, number_from_words, plain_words, same_time
+from openrlhf.grading.words import (
+    ORDINALS,
+    clock_time,
+    number_from_words,
+    plain_words,
+    same_time,
+    says_the_same,
+    word_list,
+)
 
-_CHOICE = re.compile(r"\(([A-Ja-j])\)(.*)|([A-J])(?:\s*[.:)](.*))?", re.DOTALL)
+_CHOICE = re.compile(r"\(?([A-Ja-j])\)(.*)|([A-J])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
 _CHOICE_PREFIX = re.compile(
     r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
 )
-_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|\band\b)\s*|\s*)[A-J])+")
+_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
+_OTHER_LETTER = re.compile(r"\([A-Ja-j]\)|(?<![A-Za-z])[A-J][.)] ")
+_BRACKETED_LETTER = re.compile(r"\(([A-J])\)")
 _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
-_RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
-_PREFIX = re.compile(
-    r"^(?:(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) "
-    r"|\\text ?\{ ?(?:either|both|(?:the )?(?:final )?answer(?: is)?:?) ?\})",
-    re.IGNORECASE,
-)
-_IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -](\w+) ?\)?\}?$")
-_FOR_ALL = re.compile(
-    r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
-    r"(?:real|integer)[^,;]*$"
-)
+_ORDINAL = re.compile(r"(\d+) ?\^? ?(?:st|nd|rd|th)")
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
-_LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
-_UNIT_AND = re.compile(r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)")
-_ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
-_COMPARED = re.compile(r"[<>]|\\(?:le|ge|lt|gt)")
-_BRACKET = re.compile(r"[\[\](]")
-_CUP = re.compile(r"\\cup(?![A-Za-z])")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _SETS_IN_WORDS = {
     "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
-    "no solution": "empty", "none": "empty", "no real solution": "empty",
+    "infinity": "infinity", "no solution": "empty", "none": "empty", "no real solution": "empty",
 }  # fmt: skip
 
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
-    mine, theirs = tidy(prediction), tidy(gold)
+    mine, theirs = said_once(tidy(prediction), tidy(gold))
     by_text = _compare_text(mine, theirs, policy)
     if by_text is not None:
         return by_text, "text"
@@ -54,7 +50,8 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | N
         return _unread(mine, theirs, first or second)
     equal, how = _compare_read(first, second, policy)
     # "100,200" may be two numbers, but only where the other side says that there are several.
-    if not equal and (_several(first) or _several(second)) and _GROUPED.search(mine + " " + theirs):
+    listed = _several(second) or (_several(first) and not isinstance(first, ex.Tuple))
+    if not equal and listed and _GROUPED.search(mine + " " + theirs):
         first, second = _read(mine, thousands=False), _read(theirs, thousands=False)
         if first is not None and second is not None:
             return _compare_read(first, second, policy)
@@ -94,27 +91,24 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
 
 def _read(text: str, thousands: bool = True) -> ex.Node | None:
     """The parsed answer, or None where it is not in the language."""
-    text = _respelled(text)
-    text = _IN_BASE.sub(r"\1_{\2}", _PREFIX.sub("", _RATIO_IN_WORDS.sub(r"\1:", _FOR_ALL.sub("", text))))
+    text = respelled(text)
     words = plain_words(text)
     if words in _SETS_IN_WORDS:
         return ex.Constant(_SETS_IN_WORDS[words])
     if (value := number_from_words(words)) is not None:
         return ex.Number(value)
+    if (place := _ordinal(words)) is not None:
+        return ex.Quantity(ex.Number(Fraction(place)), "th")
     try:
         return parse(text, thousands)
     except Unreadable:
         return None
 
 
-def _respelled(text: str) -> str:
-    """Spellings that the grammar has no place for, written as it has them."""
-    text = _LETTER_TIMES.sub(r"\\times 10^", text)
-    text = _UNIT_AND.sub(r"\1 \2", text)
-    text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
-    if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
-        text = _CUP.sub(" or ", text)
-    return text
+def _ordinal(words: str) -> int | None:
+    """The place that "6th" or "sixth" names."""
+    match = _ORDINAL.fullmatch(words)
+    return int(match.group(1)) if match else ORDINALS.get(words)
 
 
 def _several(node: ex.Node) -> bool:
@@ -125,6 +119,8 @@ def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     """What the words alone decide; None where they decide nothing."""
     mine_words, gold_words = plain_words(mine), plain_words(gold)
     if mine_words and mine_words == gold_words and _says_something(mine, gold):
+        return True
+    if says_the_same(mine_words, gold_words) or ((listed := word_list(mine)) and listed == word_list(gold)):
         return True
     mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
     if mine_time and gold_time:
@@ -142,9 +138,12 @@ def _says_something(mine: str, gold: str) -> bool:
 
 def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     mine_plain, gold_plain = _untyped(mine), _untyped(gold)
-    if _LETTERS.fullmatch(mine_plain) and _LETTERS.fullmatch(gold_plain):
-        return sorted(re.findall("[A-J]", mine_plain)) == sorted(re.findall("[A-J]", gold_plain))
+    mine_letters, gold_letters = _letters(mine_plain), _letters(gold_plain)
+    if mine_letters and gold_letters:
+        return mine_letters == gold_letters
     mine_choice, gold_choice = _choice(mine_plain), _choice(gold_plain)
+    if (mine_letters and gold_choice is not None) or (gold_letters and mine_choice is not None):
+        return False
     if mine_choice is not None and gold_choice is not None:
         return mine_choice[0] == gold_choice[0]
     # A letter with its text against the text alone.
@@ -155,13 +154,21 @@ def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None
     return None
 
 
+def _letters(text: str) -> list[str]:
+    """The letters of "A, C", "(A) and (C)", "AC", in order; none where there are not several."""
+    bare = _BRACKETED_LETTER.sub(r"\1", text)
+    return sorted(re.findall("[A-J]", bare)) if _LETTERS.fullmatch(bare) else []
+
+
 def _choice(text: str) -> tuple[str, str] | None:
     """(letter, text) of "B", "(B)", "(B) 12", "B. 12"."""
     match = _CHOICE.fullmatch(text)
     if match is None:
         return None
-    letter = match.group(1) or match.group(3)
-    return letter.upper(), (match.group(2) or match.group(4) or "").strip()
+    letter = match.group(1) or match.group(3) or match.group(5)
+    rest = (match.group(2) or match.group(4) or match.group(6) or "").strip()
+    # (a) 3, (b) 4 has parts and chooses nothing.
+    return None if _OTHER_LETTER.search(rest) else (letter.upper(), rest)
 
 
 def _untyped(text: str) -> str:

@@ -5,7 +5,8 @@ One order, the same for every benchmark:
 1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2 or 3");
 2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
 3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
-4. with `GradingPolicy.last_number`, the last number.
+4. what the last sentence concludes ("So there are 12 ways.");
+5. with `GradingPolicy.last_number`, the last number.
 
 A box that is cut off is no answer. Only the response is read, from behind its reasoning block and up to its
 first end-of-turn marker.
@@ -14,6 +15,7 @@ first end-of-turn marker.
 import re
 
 from openrlhf.grading.boxes import Box, closing_brace, find_boxes
+from openrlhf.grading.conclusions import NUMBER, SENTENCE_END, last_conclusion, masked, stated_value
 from openrlhf.grading.policy import GradingPolicy
 
 _END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>|</s>")
@@ -23,30 +25,39 @@ _EMPHASIS = r"[*_\s]*"
 _PHRASE = re.compile(
     rf"""
     (?:
-        \b(?:answers?|correct\s+(?:option|choice|letter)|(?:option|choice)\s+that\s+is\s+correct)\b
+        \b(?:answers?|ans\b|correct\s+(?:option|choice|letter)|(?:option|choice)\s+that\s+is\s+correct
+           |final\s+(?:result|value|solution))\b
         (?:\s*\([^()\n]{{0,40}}\))?
         (?:\s+(?:to|for|of|in)\s[^.:\n$\\]{{1,80}}?)?
         (?:{_BE}{_EMPHASIS}:?|{_EMPHASIS}:{_EMPHASIS})
+      | \bans\.(?=\s)
+      | (?:^|\n)[\s#*_>]{{0,20}}(?:the\s+)?(?:final\s+)?answers?[ \t*_:]*\n
       | \#{{4}}(?!\#)
+      | <answer>
       | 答案(?:是|为|[:：])[:：]?
-      | (?:故选|应选|选择|故答案为)[:：]?
+      | (?:故选|应选|选择|故答案为|选(?=\s*[:：]?\s*[(（]?[A-E]))[:：]?
     )
     {_EMPHASIS}
     """,
     re.IGNORECASE | re.VERBOSE,
+)
+# "7 is the answer", "option (A) is correct".
+_REVERSED = re.compile(
+    r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*\*[^*\n]{1,80}\*\*|\(?[A-E]\)?(?![A-Za-z])|(?<![\d.,/])-?\d[\d.,/]{0,60})"
+    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b",
 )
 _LEAD_IN = re.compile(
     r"^(?:[\s*_:：]|(?:therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
     re.IGNORECASE,
 )
 _AFTERTHOUGHT = re.compile(
-    r"(?:,|\s)\s*(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)\b|(?<=\S)\s+so\s+",
+    r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
+    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
-_MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
+# An answer that is a sentence: "The largest n is 34", "Jane started 3 hours ago".
+_SENTENCE = re.compile(r"(?:[A-Z][a-z]+|there|the|we|it)\s+(?:\S+\s+){2,}\S")
 _LETTER = re.compile(r"(?<![A-Za-z\\'])\(?([A-E])\)?(?![A-Za-z'])")
-_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 # Words between two boxes that make the second one replace the first.
 _RESTATES = re.compile(
     r"\b(?:so|thus|therefore|hence|simplif\w*|which|equals?|equivalent|i\.e|that\s+is|gives?|becomes?|instead|not|"
@@ -57,6 +68,8 @@ _RESTATES = re.compile(
 _ONLY_JOINS = re.compile(
     r"(?:[\s$,;.]|\\[\[\]()]){0,20}(?:\b(?:and|or)\b|\\text\{ *(?:and|or) *\})(?:[\s$]|\\[\[\]()]){0,20}"
 )
+# Two lines of an aligned system: x &= 3 \\ y &= 4.
+_NEXT_LINE = re.compile(r"\s*\\\\\s*[A-Za-z](?:_\{?\w+\}?)?\s*&?\s*=\s*&?\s*")
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
 # A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
@@ -76,12 +89,17 @@ def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | 
     if boxed is not None:
         return boxed
     tail = text[-_PHRASE_WINDOW:]
-    announced = _announced_answer(tail, policy)
-    if announced is not None:
-        return announced
+    if phrases := list(_PHRASE.finditer(tail)):
+        announced = _announced_answer(tail, phrases, policy)
+        if announced is not None:
+            return announced
     if policy.answer_kind == "choice" and (letters := _LETTER.findall(tail)):
         return letters[-1]
-    if policy.last_number and (numbers := _NUMBER.findall(tail)):
+    if not phrases and (reversed_ := list(_REVERSED.finditer(tail))):
+        return reversed_[-1].group("value").strip("*")
+    if not phrases and (concluded := _concluded_answer(tail, policy)):
+        return concluded
+    if policy.last_number and (numbers := NUMBER.findall(tail)):
         return numbers[-1]
     return None
 
@@ -121,24 +139,36 @@ def _unwrap(content: str) -> str:
 def _stand_together(text: str, first: Box, second: Box) -> bool:
     """Whether two neighbouring boxes are parts of one answer: one sentence, and nothing is restated."""
     between = text[first.end : second.start]
-    if _ONLY_JOINS.fullmatch(between):
+    if _ONLY_JOINS.fullmatch(between) or _NEXT_LINE.fullmatch(between):
         return True
-    if len(between) > 200 or _SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
+    if len(between) > 200 or SENTENCE_END.search(between.strip(" ")) or "\\\\" in between:
         return False
     if _RESTATES.search(between):
         return False
     return "=" not in _NAMED.sub("", between)
 
 
-def _announced_answer(text: str, policy: GradingPolicy) -> str | None:
-    for match in reversed(list(_PHRASE.finditer(text))):
+def _concluded_answer(text: str, policy: GradingPolicy) -> str | None:
+    concluded = last_conclusion(text)
+    if concluded is None or _BOX_COMMAND.search(concluded) or not _balanced(concluded):
+        return None
+    if policy.answer_kind == "number":
+        number = NUMBER.search(concluded)
+        return number.group() if number else None
+    return concluded
+
+
+def _announced_answer(text: str, phrases: list[re.Match[str]], policy: GradingPolicy) -> str | None:
+    for match in reversed(phrases):
         candidate = _until_sentence_end(text[match.end() :])
         if _BOX_COMMAND.search(candidate) or not _balanced(candidate):
             return None
-        if policy.answer_kind == "number" and (number := _NUMBER.search(candidate)):
+        if policy.answer_kind == "number" and (number := NUMBER.search(candidate)):
             return number.group()
         if policy.answer_kind == "choice" and (letter := _LETTER.search(candidate)):
             return letter.group(1)
+        if _SENTENCE.match(candidate) and (value := stated_value(candidate)):
+            return value
         if candidate:
             return candidate
     return None
@@ -147,8 +177,8 @@ def _announced_answer(text: str, policy: GradingPolicy) -> str | None:
 def _until_sentence_end(text: str) -> str:
     """The sentence that `text` starts with; a full stop inside of mathematics ends nothing."""
     text = _LEAD_IN.sub("", text[:4000])
-    masked = _MATH.sub(lambda match: "x" * len(match.group()), text)
-    ends = [m.start() for m in (_SENTENCE_END.search(masked), _AFTERTHOUGHT.search(masked)) if m]
+    plain = masked(text)
+    ends = [m.start() for m in (SENTENCE_END.search(plain), _AFTERTHOUGHT.search(plain)) if m]
     candidate = text[: min(ends)] if ends else text
     return candidate.strip().strip("*_").rstrip(".。,; ").strip()
 

@@ -280,7 +280,9 @@ class _Lexer:
         name = _PLAIN_ALIASES.get(run, run)
         if run.lower() in _CONNECTIVES and len(run) > 1:
             self._add("word", run.lower(), end)
-        elif len(run) > 1 and self._after_value() and is_unit_word(run) and not _ARGUMENT.match(self.text, end):
+        elif self._after_value() and (
+            run == "per" or (len(run) > 1 and is_unit_word(run) and not _ARGUMENT.match(self.text, end))
+        ):
             self._add("text", run, end)
         elif name in _PLAIN_COMMANDS:
             self._add("command", name, end)

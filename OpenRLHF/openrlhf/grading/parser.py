@@ -74,7 +74,7 @@ class _Parser(Arithmetic):
         token = self.peek()
         if token is None:
             return None
-        if token.kind == "mark" and token.text in (",", ";"):
+        if token.kind == "mark" and token.text in (",", ";", "&"):
             self.at += 1
             return token.text
         if token.kind == "word" and token.text in ("or", "and"):

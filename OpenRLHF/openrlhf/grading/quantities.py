@@ -6,8 +6,10 @@ from fractions import Fraction
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.units import read_unit
+from openrlhf.grading.units import GENERAL, Unit, is_unit_word, read_unit
 
+_DEGREES = (("angle", 1),)
+_RADIANS = (("radians", 1),)
 _HUNDRED = ex.Number(Fraction(1, 100))
 
 
@@ -24,9 +26,16 @@ class Quantities:
             return self.both(mine, gold)
         quantity, bare = (mine, gold) if isinstance(mine, ex.Quantity) else (gold, mine)
         assert isinstance(quantity, ex.Quantity)
+        if (measured := _with_letter_unit(bare)) is not None:
+            sides = (quantity, measured) if quantity is mine else (measured, quantity)
+            if self.both(*sides):
+                return True
         values = [quantity.value]
         if quantity.unit == "%":
-            values = [ex.Product((quantity.value, _HUNDRED)), quantity.value]
+            values = [ex.Product((quantity.value, _HUNDRED))]
+            # The sign may be too much only where the bare gold can be a number of hundredths itself.
+            if bare is mine or not _is_fraction(gold):
+                values.append(quantity.value)
         elif quantity.unit == "circ" and _has_pi(bare):
             values = [_radians(quantity.value)]
         if self.policy.units == "strict" and quantity.unit not in ("%", "circ"):
@@ -49,20 +58,27 @@ class Quantities:
         return ex.Quantity(ex.Sum(tuple(values)), node.terms[0].unit)
 
     def both(self, mine: ex.Quantity, gold: ex.Quantity) -> bool:
+        value = self.converted(mine, gold)
+        return value is not None and self.same_values(value, gold.value)
+
+    def converted(self, mine: ex.Quantity, gold: ex.Quantity) -> ex.Node | None:
+        """The value of `mine` in the unit of `gold`; None where they measure different things."""
         if mine.unit == gold.unit:
-            return self.same_values(mine.value, gold.value)
+            return mine.value
         first, second = read_unit(mine.unit), read_unit(gold.unit)
         if first.dimensions == second.dimensions:
-            if first.scale == second.scale:
-                return self.same_values(mine.value, gold.value)
             factor = ex.Number(first.scale / second.scale)
-            return self.same_values(ex.Product((mine.value, factor)), gold.value)
-        if not first.dimensions or not second.dimensions:
-            return self.same_values(mine.value, gold.value)
+            return mine.value if first.scale == second.scale else ex.Product((mine.value, factor))
+        if (first.dimensions, second.dimensions) == (_DEGREES, _RADIANS):
+            return _radians(mine.value)
+        if (first.dimensions, second.dimensions) == (_RADIANS, _DEGREES):
+            return ex.Product((mine.value, ex.reciprocal(_radians(ex.ONE))))
+        if not first.dimensions or not second.dimensions or _same_power(first, second):
+            return mine.value
         # Different measures are different; words that are no measures ("ways", "integers") may go either way.
         if self.policy.units == "strict" or (first.known and second.known):
-            return False
-        return self.same_values(mine.value, gold.value)
+            return None
+        return mine.value
 
     def rounded(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether the policy lets a decimal gold stand for `mine`."""
@@ -80,16 +96,38 @@ class Quantities:
         """Whether `mine` rounds to a decimal `gold` at the gold's last digit."""
         from openrlhf.grading.identity import constant_value
 
-        mine = mine.value if isinstance(mine, ex.Quantity) else mine
+        value: ex.Node | None = mine.value if isinstance(mine, ex.Quantity) else mine
+        if isinstance(mine, ex.Quantity) and isinstance(gold, ex.Quantity):
+            value = self.converted(mine, gold)
         gold = gold.value if isinstance(gold, ex.Quantity) else gold
         place = _last_place(gold)
-        if place is None:
+        if place is None or value is None:
             return False
         try:
-            distance = abs(constant_value(ex.difference(mine, gold)))
+            distance = abs(constant_value(ex.difference(value, gold)))
         except (Undefined, TooComplex, ZeroDivisionError):
             return False
         return bool(distance * 2 * place.denominator <= place.numerator)
+
+
+def by_unit(mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> tuple[ex.Node, ...] | None:
+    """The items of `mine` in the order of `gold`, whose units say what is what ("3 cats, 2 dogs"); None if they do not.
+
+    Items of `mine` without a unit stay where they are.
+    """
+    expected = _kinds(gold)
+    if len(expected) != len(gold) or len(gold) < 2 or len(mine) != len(gold):
+        return None
+    found = _kinds(mine)
+    if len(found) != len(mine) or set(found) != set(expected):
+        return mine
+    return tuple(mine[found.index(kind)] for kind in expected)
+
+
+def _kinds(items: tuple[ex.Node, ...]) -> list[tuple[tuple[str, int], ...]]:
+    """What the items measure, as long as no two measure the same."""
+    kinds = [read_unit(item.unit).dimensions for item in items if isinstance(item, ex.Quantity)]
+    return kinds if len(set(kinds)) == len(kinds) else []
 
 
 def _last_place(node: ex.Node) -> Fraction | None:
@@ -112,6 +150,34 @@ def _last_place(node: ex.Node) -> Fraction | None:
             place *= value
         return place if decimals == 1 else None
     return None
+
+
+def _same_power(first: Unit, second: Unit) -> bool:
+    """Whether one unit is of nothing in particular ("square units") and as high as the other."""
+    if len(first.dimensions) != 1 or len(second.dimensions) != 1:
+        return False
+    (one, power), (other, other_power) = first.dimensions[0], second.dimensions[0]
+    return GENERAL in (one, other) and power == other_power
+
+
+def _with_letter_unit(node: ex.Node) -> ex.Quantity | None:
+    """12 m, read as a product, as a quantity of metres; None where no letter behind a value names a unit."""
+    if not isinstance(node, ex.Product):
+        return None
+    *values, last = node.factors
+    base, power = (last.base, last.exponent) if isinstance(last, ex.Power) else (last, ex.ONE)
+    if not isinstance(base, ex.Symbol) or not isinstance(power, ex.Number) or not is_unit_word(base.name):
+        return None
+    value = values[0] if len(values) == 1 else ex.Product(tuple(values))
+    return ex.Quantity(value, base.name if power == ex.ONE else f"{base.name} ^ {power.value}")
+
+
+def _is_fraction(node: ex.Node) -> bool:
+    """Whether a number lies strictly between -1 and 1 and is not zero."""
+    try:
+        return 0 < abs(exact(node)) < 1
+    except (NotExact, TooComplex, Undefined):
+        return False
 
 
 def _has_pi(node: ex.Node) -> bool:

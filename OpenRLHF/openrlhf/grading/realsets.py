@@ -63,7 +63,7 @@ def _holds_on(condition: ex.Relation, region: tuple[Interval, ...]) -> bool:
     Tried at the ends of the region, around and between them, and at points spread over the line.
     """
     names = {part.name for part in condition.walk() if isinstance(part, ex.Symbol)}
-    if len(names) != 1 or any(operator not in _HOLDS for operator in condition.operators):
+    if len(names) != 1 or not region or any(operator not in _HOLDS for operator in condition.operators):
         raise NotRealSet
     name = names.pop()
     ends = [end for i in region for end in (i.low, i.high) if not mp.isinf(end)]
@@ -112,6 +112,9 @@ def real_set(node: ex.Node) -> tuple[Interval, ...]:
             return _united([*left, *right])
         return _intersected(left, right if node.operator == "cap" else _complement(right))
     if isinstance(node, ex.SetBuilder):
+        names = {part.name for condition in node.conditions for part in condition.walk() if isinstance(part, ex.Symbol)}
+        if isinstance(node.element, ex.Symbol) and names and node.element.name not in names:
+            raise NotRealSet
         return _conditions(node.conditions)
     if isinstance(node, ex.Relation):
         return _relation(node)
@@ -166,8 +169,10 @@ def _comparison(left: ex.Node, operator: str, right: ex.Node) -> tuple[Interval,
     names = {part.name for side in (left, right) for part in side.walk() if isinstance(part, ex.Symbol)}
     if len(names) != 1:
         raise NotRealSet
-    infinite = [isinstance(part, ex.Constant) and part.name == "infinity" for part in (*left.walk(), *right.walk())]
-    if any(infinite):
+    parts = (*left.walk(), *right.walk())
+    if any(isinstance(part, (ex.Tuple, ex.SetOf, ex.Ratio)) for part in parts):
+        raise NotRealSet
+    if any(isinstance(part, ex.Constant) and part.name == "infinity" for part in parts):
         return EVERYTHING
     bound, slope = _solved(left, right, names.pop())
     if slope < 0:

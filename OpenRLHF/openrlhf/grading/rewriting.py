@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from itertools import product
+from itertools import permutations, product
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.numeric import TooComplex
@@ -11,7 +11,9 @@ from openrlhf.grading.numeric import TooComplex
 _MOST_SIGNS = 4
 _SETS = (ex.Constant, ex.SetOf, ex.SetOperation, ex.SetBuilder)
 _AXES = re.compile(r"(?:mathbf|vec|hat|bm|boldsymbol):(?:i|j|k|imath|jmath)")
-_FREE_CONSTANT = re.compile(r"([cCkK])(_\d+)?")
+_FREE_CONSTANT = re.compile(r"[cCkKABD](?:_\d+)?")
+_BY_HABIT = re.compile(r"[cCkK](?:_\d+)?")
+_MOST_CONSTANTS = 4
 
 
 def mapped(node: ex.Node, change: Callable[[ex.Node], ex.Node]) -> ex.Node:
@@ -117,17 +119,25 @@ def _substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:
     return mapped(node, lambda part: names.get(part.name, part) if isinstance(part, ex.Symbol) else part)
 
 
-def matching_constants(mine: ex.Node, gold: ex.Node) -> tuple[ex.Node, ex.Node]:
-    """Both sides, with the names of free constants (C, c, C_1) made alike where only one side has each."""
+def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.Node]]:
+    """Both sides, in every way in which the free constants (C, c_1, A) that only one of them has can be matched."""
     mine_names = {part.name for part in mine.walk() if isinstance(part, ex.Symbol)}
     gold_names = {part.name for part in gold.walk() if isinstance(part, ex.Symbol)}
     only_mine = sorted(mine_names - gold_names)
     only_gold = sorted(gold_names - mine_names)
     if not only_mine or len(only_mine) != len(only_gold):
-        return mine, gold
-    pairs = list(zip(only_mine, only_gold, strict=True))
-    for a, b in pairs:
-        first, second = _FREE_CONSTANT.fullmatch(a), _FREE_CONSTANT.fullmatch(b)
-        if first is None or second is None or first[2] != second[2]:
-            return mine, gold
-    return _substituted(mine, {a: ex.Symbol(b) for a, b in pairs}), gold
+        return [(mine, gold)]
+    shared = mine_names & gold_names
+    if not shared or not all(map(_FREE_CONSTANT.fullmatch, (*only_mine, *only_gold))):
+        return [(mine, gold)]
+    # c_1 on both sides means that the names were taken over, and c_3 for c_2 is a slip. One letter alone may be
+    # anything; only c and k are constants by habit.
+    one_letter = len(only_mine) == 1 and not all(map(_BY_HABIT.fullmatch, (*only_mine, *only_gold)))
+    if one_letter or any(map(_FREE_CONSTANT.fullmatch, shared)):
+        return [(mine, gold)]
+    if len(only_mine) > _MOST_CONSTANTS:
+        raise TooComplex
+    return [
+        (_substituted(mine, dict(zip(only_mine, map(ex.Symbol, order), strict=True))), gold)
+        for order in permutations(only_gold)
+    ]

@@ -4,7 +4,7 @@ from openrlhf.grading import expressions as ex
 from openrlhf.grading.identity import proportional, same_multiset, same_value
 from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.quantities import Quantities
+from openrlhf.grading.quantities import Quantities, by_unit
 from openrlhf.grading.realsets import NotRealSet, same_real_set
 from openrlhf.grading.rewriting import components, expanded, lifted, matching_constants, renamed
 from openrlhf.grading.words import plain_words
@@ -27,6 +27,8 @@ class Comparison:
             return True
         if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
             return self.lists(mine, gold)
+        if (intervals := _with_parameters(mine, gold)) is not None:
+            return self.collections(*intervals)
         if isinstance(mine, ex.Relation) or isinstance(gold, ex.Relation):
             return self.relations(mine, gold)
         return self.values(mine, gold)
@@ -48,6 +50,7 @@ class Comparison:
         return items[0] if len(items) == 1 else node
 
     def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
+        mine, gold = _without_domain(mine), _without_domain(gold)
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
             return self.same(mine, gold)
         if _is_condition(mine) or _is_condition(gold):
@@ -67,6 +70,9 @@ class Comparison:
             other = other.sides[-1]
         items = tuple(_value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
+            if _distinct_labels(one.items):
+                # x = 2, y = 3 says more than {2, 3}.
+                return False
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
         if isinstance(other, ex.Relation) and other.operators == ("=",) and isinstance(other.sides[1], ex.Tuple):
             other = other.sides[1]
@@ -75,12 +81,16 @@ class Comparison:
         return False
 
     def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
+        if not _labels_agree(mine.items, gold.items):
+            return False
         mine_items, gold_items = _labels_spread(mine.items), _labels_spread(gold.items)
         either = "or" in (mine.joined, gold.joined)
         if either:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
         # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
         named = _distinct_labels(mine_items) != _distinct_labels(gold_items)
+        if (paired := by_unit(mine_items, gold_items)) is not None:
+            mine_items, named = paired, True
         if (self.policy.lists == "in_order" or named) and not either:
             return self.in_order(mine_items, gold_items)
         return same_multiset(mine_items, gold_items, self.same)
@@ -119,7 +129,8 @@ class Comparison:
         )
 
     def rounded_or_same(self, gold: ex.Relation, mine: ex.Node, side: ex.Node) -> bool:
-        about = gold.operators[-1] == "~"
+        # Where the gold shows its exact value as well, nothing else that rounds alike will do.
+        about = gold.operators[-1] == "~" and len(_results(gold)) == 1
         return (about and self.quantities.rounds_to(mine, side)) or self.same(mine, side)
 
     def two_relations(self, mine: ex.Relation, gold: ex.Relation) -> bool:
@@ -127,16 +138,28 @@ class Comparison:
             return self.two_conditions(mine, gold)
         mine_results, gold_results = _results(mine), _results(gold)
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
-            value = mine_results[0]
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
-                value = renamed(value, mine.sides[0].arguments, gold.sides[0].arguments)
-            return any(self.rounded_or_same(gold, value, side) for side in gold_results)
+                names = mine.sides[0].arguments, gold.sides[0].arguments
+                if any(_variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
+                    return False
+                mine_results = [renamed(value, *names) for value in mine_results]
+            return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
+            if mine_results and gold_results and not _variables(mine) and not _variables(gold):
+                named_alike = self.same(mine.sides[0], gold.sides[0])
+                return named_alike and self.same_results(mine_results, gold_results, gold)
             mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
             return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
         return len(mine.sides) == len(gold.sides) and self.in_order(mine.sides, gold.sides)
+
+    def same_results(self, mine: list[ex.Node], gold: list[ex.Node], relation: ex.Relation) -> bool:
+        """Whether the values of two equations agree; where both show what an exact value comes to, in both."""
+        if len(mine) == len(gold) == 2:
+            shown = self.same(mine[0], gold[0]) or self.quantities.rounds_to(gold[1], mine[0])
+            return shown and self.same(mine[1], gold[1])
+        return any(self.rounded_or_same(relation, value, side) for value in mine for side in gold)
 
     def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
         if not _variables_agree(mine, gold):
@@ -160,7 +183,13 @@ class Comparison:
         if mine == gold:
             return True
         if isinstance(mine, ex.Call) and isinstance(gold, ex.Call):
-            return mine.name == gold.name and len(mine.arguments) == len(gold.arguments)
+            arguments = zip(mine.arguments, gold.arguments, strict=False)
+            return (
+                mine.name == gold.name
+                and is_unknown(mine.name)
+                and len(mine.arguments) == len(gold.arguments)
+                and not any(isinstance(a, ex.Number) and isinstance(b, ex.Number) and a != b for a, b in arguments)
+            )
         pair = {type(mine), type(gold)}
         if pair == {ex.Call, ex.Symbol}:
             # y = … for f(x) = …
@@ -188,7 +217,7 @@ class Comparison:
             return self.collections(mine, gold)
         if self.quantities.rounded(mine, gold):
             return True
-        return same_value(*matching_constants(mine, gold))
+        return any(same_value(*sides) for sides in matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
         mine, gold = _as_tuple(mine, gold), _as_tuple(gold, mine)
@@ -200,7 +229,7 @@ class Comparison:
         if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
             return self.in_order(mine.rows, gold.rows)
         for one, other in ((mine, gold), (gold, mine)):
-            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not isinstance(other, _REGIONS):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not _is_region(other):
                 return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
         try:
             return same_real_set(mine, gold)
@@ -241,7 +270,22 @@ class Comparison:
 _MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
+_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C", "empty"))
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
+
+
+def _is_region(node: ex.Node) -> bool:
+    return isinstance(node, _REGIONS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
+
+
+def _without_domain(node: ex.Node) -> ex.Node:
+    """A function whose domain is added behind it ("x + 2, x ≠ 3") without that."""
+    if isinstance(node, ex.Listed) and len(node.items) == 2:
+        value, domain = node.items
+        excluded = isinstance(domain, ex.Relation) and domain.operators == ("!=",)
+        if excluded and not isinstance(value, ex.Relation) and _variables(value) & _variables(domain):
+            return value
+    return node
 
 
 def _has_signs(node: ex.Node) -> bool:
@@ -257,6 +301,33 @@ def _is_condition(node: ex.Node) -> bool:
 
 def _variables(node: ex.Node) -> set[str]:
     return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
+
+
+def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:
+    """The variables that a definition f(x) = … binds."""
+    return {argument.name for argument in arguments if isinstance(argument, ex.Symbol)}
+
+
+def _with_parameters(mine: ex.Node, gold: ex.Node) -> tuple[ex.Tuple, ex.Tuple] | None:
+    """Two ranges whose ends hold variables, as intervals; None unless both are ranges and one is no interval yet."""
+    if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
+        return None
+    first, second = _as_interval(mine), _as_interval(gold)
+    return (first, second) if first is not None and second is not None and _variables(second) else None
+
+
+def _as_interval(node: ex.Node) -> ex.Tuple | None:
+    """a < x < b, or {x | a < x < b}, as (a, b)."""
+    if isinstance(node, ex.SetBuilder) and len(node.conditions) == 1:
+        chain = _as_interval(node.conditions[0])
+        middle = node.conditions[0].sides[1] if isinstance(node.conditions[0], ex.Relation) and chain else None
+        return chain if middle == node.element else None
+    if not isinstance(node, ex.Relation) or len(node.sides) != 3 or not isinstance(node.sides[1], ex.Symbol):
+        return node if isinstance(node, ex.Tuple) and len(node.items) == 2 else None
+    if not set(node.operators) <= {"<", "<="}:
+        return None
+    brackets = "(["[node.operators[0] == "<="] + ")]"[node.operators[1] == "<="]
+    return ex.Tuple((node.sides[0], node.sides[2]), brackets)
 
 
 def _variables_agree(mine: ex.Node, gold: ex.Node) -> bool:
@@ -276,6 +347,14 @@ def _is_label(node: ex.Node) -> bool:
     return False
 
 
+def _is_combined(node: ex.Node) -> bool:
+    """m + n, abc, p - q: a combination of quantities that the question asked for by this name."""
+    parts = node.terms if isinstance(node, ex.Sum) else (node,)
+    factors = [factor for part in parts for factor in (part.factors if isinstance(part, ex.Product) else (part,))]
+    symbols = [factor for factor in factors if isinstance(factor, ex.Symbol)]
+    return len(set(symbols)) > 1 and all(isinstance(factor, ex.Symbol) or factor == ex.MINUS_ONE for factor in factors)
+
+
 def _results(relation: ex.Relation) -> list[ex.Node]:
     """The values that an equation may stand for when it is compared with a value: x = 5, 5 = x, 2 + 3 = 5."""
     first, last = relation.sides[0], relation.sides[-1]
@@ -285,11 +364,12 @@ def _results(relation: ex.Relation) -> list[ex.Node]:
         results = [last]
     elif isinstance(last, ex.Symbol) and not _variables(last) & _variables(first):
         return [first]
-    elif not any(_variables(side) for side in relation.sides):
+    elif not any(_variables(side) for side in relation.sides) or (_is_combined(first) and not _variables(last)):
         results = [last]
     else:
         return []
-    if relation.operators[-1] == "~" and len(relation.sides) > 2:
+    if relation.operators[-1] == "~" and not _is_label(relation.sides[-2]):
+        # 1/3 ≈ 0.333 names an exact value and shows what it comes to.
         results.append(relation.sides[-2])
     return results
 
@@ -308,6 +388,17 @@ def _labels_spread(items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
     if len(labels) == 1 and (unlabelled == len(items) - 1 or unlabelled == 0):
         return tuple(_value_of(item) for item in items)
     return items
+
+
+def _labels_agree(mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
+    """Whether two lists are about the same variables (x_1 and x_2 are about x); one without names is about any."""
+    mine_names, gold_names = _label_names(mine), _label_names(gold)
+    return not mine_names or not gold_names or mine_names == gold_names
+
+
+def _label_names(items: tuple[ex.Node, ...]) -> set[str]:
+    labels = [item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)]
+    return {label.name.split("_")[0] for label in labels if isinstance(label, ex.Symbol)} - {"?"}
 
 
 def _distinct_labels(items: tuple[ex.Node, ...]) -> bool:

@@ -3,6 +3,8 @@
 Runs in a worker of its own that can be killed; may take arbitrarily long.
 """
 
+import re
+
 import sympy
 from latex2sympy2_extended import latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
@@ -14,6 +16,8 @@ _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _DIGITS = 25
 _AGREEMENT = sympy.Float(10) ** -18
 _POINTS = (sympy.Rational(3, 7), sympy.Rational(5, 8), sympy.Rational(2, 9))
+_WHOLE_POINTS = (sympy.Integer(3), sympy.Integer(5), sympy.Integer(8))
+_BARE_FRACTION = re.compile(r"\\frac ?(\d|\{[^{}]*\}) ?(\d|\{[^{}]*\})")
 
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, str]:
@@ -22,7 +26,7 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     if mine is None or theirs is None:
         return False, "unreadable"
     # As dummies, the index of a sum has no name.
-    if mine.as_dummy() == theirs.as_dummy():
+    if _ordered(mine.as_dummy()) == _ordered(theirs.as_dummy()):
         return True, "symbolic"
     if not isinstance(mine, sympy.Expr) or not isinstance(theirs, sympy.Expr):
         return False, "symbolic"
@@ -31,11 +35,26 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     if not symbols:
         return _vanishes(difference.doit()), "symbolic"
     # Each point shifts every symbol by something else, so that none of them are equal.
-    for point in _POINTS:
-        values = {symbol: point + sympy.Rational(place, 31) for place, symbol in enumerate(symbols)}
+    counts = _bounds(difference)
+    for point, whole in zip(_POINTS, _WHOLE_POINTS, strict=True):
+        values = {
+            symbol: whole + place if symbol in counts else point + sympy.Rational(place, 31)
+            for place, symbol in enumerate(symbols)
+        }
         if not _vanishes(difference.subs(values).doit()):
             return False, "symbolic"
     return True, "symbolic"
+
+
+def _bounds(expression: sympy.Expr) -> set[sympy.Basic]:
+    """The symbols that bound the indices of sums and products, which have to be whole numbers."""
+    limits = [limit for part in expression.atoms(sympy.Sum, sympy.Product) for limit in part.limits]
+    return {symbol for limit in limits for bound in limit[1:] for symbol in bound.free_symbols}
+
+
+def _ordered(expression: sympy.Basic) -> sympy.Basic:
+    """Factors and terms in SymPy's own order; the converter leaves them as they were written."""
+    return sympy.core.traversal.bottom_up(expression, lambda part: part.func(*part.args) if part.args else part)
 
 
 def _vanishes(difference: sympy.Expr) -> bool:
@@ -47,7 +66,8 @@ def _vanishes(difference: sympy.Expr) -> bool:
 
 def _read(answer: str) -> sympy.Basic | None:
     try:
-        parsed = latex2sympy(tidy(answer), conversion_config=_CONVERSION)
+        text = _BARE_FRACTION.sub(lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer))
+        parsed = latex2sympy(text, conversion_config=_CONVERSION)
     except Exception:  # its parser raises bare Exception for anything it cannot read
         return None
     return parsed if isinstance(parsed, sympy.Basic) else None

@@ -17,6 +17,7 @@ _SYMBOLS = {
     "“": '"', "”": '"', "∠": r"\angle ", "△": r"\triangle ", "⟨": r"\langle ", "⟩": r"\rangle ",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "…": r"\ldots ", "⋯": r"\ldots ",
     "、": ",", "。": ".", "∶": ":", "ℯ": "e", "ⅈ": "i", "∣": "|", "∨": r"\text{ or }", "∧": r"\text{ and }",
+    "或者": r"\text{ or }", "或": r"\text{ or }", "和": r"\text{ and }",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2002": " ", "\u2003": " ", "\u3000": " ",
     "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
 }  # fmt: skip
@@ -33,17 +34,25 @@ _CIRCLED = re.compile("[①-⑳]")
 _MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
 _RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_DEGREE = re.compile(r"\\(?:text)?degree(?![A-Za-z])")
+_PRIMES = re.compile(r"\^ *(?:\{ *(?:\\prime *)+\}|\\prime(?![A-Za-z]))")
+_BRACES = re.compile(r"\\([lr])brace(?![A-Za-z])")
+_STYLE = re.compile(r"\\(?:bf|it|rm|large|Large)(?![A-Za-z]) ?(?=[-+\d\\])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
 _SIDES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.?")
 _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![A-Za-z])")
 _SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~")
-_GROUPED = re.compile(r",(?: ?\\!)+ ?(?=\d{3})")
+_GROUPED = re.compile(r",(?: *\\!)+ *(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
+# Formulas on lines of their own, and equations that a wide space keeps apart, are items of a list.
+_LINES = re.compile(r"\$[ \t]*\n\s*\$")
+_APART = re.compile(r"(=[^=,;]{1,200}?)\\q?quad(?![A-Za-z])(?=[^=]{1,200}=)")
 _DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _EMPTINESS = re.compile(r"\\(?:text|mbox|mathrm|textbf|boxed|left|right)(?![A-Za-z])|\\[ ,;!()\[\]]|[\s{}()$.,;:*]")
 _BLANKS = re.compile(r"\s+")
-_BLANK_INSIDE = re.compile(r"(?<!\d) | (?!\d)")
+# "32, 349" is two numbers, so that its space means something too.
+_BLANK_INSIDE = re.compile(r"(?<!\d)(?<!\d,) | (?!\d)")
 
 
 def tidy(answer: str) -> str:
@@ -55,8 +64,12 @@ def tidy(answer: str) -> str:
     if not text.isascii():
         text = _plain_symbols(text)
     if "\\" in text:
+        text = _APART.sub(r"\1, ", _LINES.sub("$, $", text))
         text = _FRACTIONS.sub(r"\\frac", text)
         text = _BINOMIALS.sub(r"\\binom", text)
+        text = _STYLE.sub("", _DEGREE.sub(r"^\\circ ", text))
+        text = _PRIMES.sub(lambda m: "'" * m.group().count("prime"), text)
+        text = _BRACES.sub(lambda m: r"\{" if m.group(1) == "l" else r"\}", text)
         text = _SIDES.sub("", text)
         text = _SIZES.sub(" ", text)
         text = _GROUPED.sub("{,}", text)
@@ -69,7 +82,7 @@ def tidy(answer: str) -> str:
         text = text.replace("$", " ")
     if "." in text:
         text = _RUPEES.sub("₹", _MODULE.sub("", text))
-    text = _strip_end(_BLANKS.sub(" ", text).strip())
+    text = _strip_end(_without_emphasis(_BLANKS.sub(" ", text).strip()))
     if text.startswith(("\\boxed", "\\fbox")):
         boxes = find_boxes(text)
         if len(boxes) == 1 and boxes[0].end == len(text):
@@ -83,7 +96,7 @@ def has_substance(text: str) -> bool:
 
 
 def compact(tidied: str) -> str:
-    """Without the spaces that mean nothing: those that do not stand between two digits."""
+    """Without the spaces that mean nothing: those that do not stand between two digits or numbers of a list."""
     return _BLANK_INSIDE.sub("", tidied)
 
 
@@ -108,8 +121,16 @@ def _root(match: re.Match[str]) -> str:
     return rf"\sqrt{_ROOT_DEGREE[match.group(1)]}" + (f"{{{radicand}}}" if radicand else " ")
 
 
+def _without_emphasis(text: str) -> str:
+    """Without Markdown's marks around the whole: **5**, `5`."""
+    for mark in ("**", "`"):
+        if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
+            return text[len(mark) : -len(mark)].strip()
+    return text
+
+
 def _strip_end(text: str) -> str:
-    """Without the full stop or comma of the sentence that the answer stood in."""
-    while text and text[-1] in ".,;:。" and not text.endswith(("...", "\\.", "\\,", "\\;", "\\:")):
+    """Without the full stop or comma of the sentence that the answer stood in, or a lone backslash."""
+    while text and text[-1] in ".,;:。\\" and not text.endswith(("...", "\\.", "\\,", "\\;", "\\:", "\\\\")):
         text = text[:-1].rstrip()
     return text

@@ -20,8 +20,8 @@ _define("length", _F(1, 100), "cm cms centimeter centimeters centimetre centimet
 _define("length", _F(1, 1000), "mm millimeter millimeters millimetre millimetres")
 _define("length", _F(1, 10**9), "nm nanometer nanometers")
 _define("length", 1000, "km kms kilometer kilometers kilometre kilometres")
-_define("length", _F(254, 10000), "in inch inches")
-_define("length", _F(3048, 10000), "ft foot feet")
+_define("length", _F(254, 10000), "in inch inches ''")
+_define("length", _F(3048, 10000), "ft foot feet '")
 _define("length", _F(9144, 10000), "yd yard yards")
 _define("length", _F(1609344, 1000), "mi mile miles")
 _define("mass", 1, "g gram grams gm gms")
@@ -44,6 +44,7 @@ _define("euros", 1, "€ euro euros")
 _define("angle", 1, "circ degree degrees deg degs")
 _define("volume", 1, "l L liter liters litre litres")
 _define("volume", _F(1, 1000), "ml mL milliliter milliliters millilitre millilitres")
+_define("radians", 1, "rad rads radian radians")
 _define("temperature", 1, "degf fahrenheit")
 _define("temperature c", 1, "degc celsius")
 _define("force", 1, "N newton newtons")
@@ -72,8 +73,11 @@ _WHOLE = {
     "sqft": "ft ^ 2",
 }
 _SQUARE = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
+# Units of nothing in particular; their power counts ("square units"), unless it is one.
 _GENERAL = frozenset(("unit", "units"))
-_PIECES = re.compile(r"[A-Za-z]+|[^\W\d_]+|[$£€¢%]|\d+|\^|/|-|\*|[()]")
+GENERAL = "unit"
+_TEMPERATURES = frozenset(("temperature", "temperature c", "kelvin"))
+_PIECES = re.compile(r"[A-Za-z]+|[^\W\d_]+|[$£€¢%]|'+|\d+|\^|/|-|\*|[()]")
 _MULTI_LETTER_NAMES = frozenset(name for name in _TABLE if len(name) > 1) | frozenset(_WHOLE) | _GENERAL
 
 
@@ -110,17 +114,21 @@ def read_unit(text: str) -> Unit:
             sign = -1
         elif lowered in _SQUARE and not lowered.endswith("ed"):
             pending = _SQUARE[lowered]
-        elif piece in "^-*()" or piece.isdigit() or lowered in _GENERAL or lowered in _SQUARE:
+        elif piece in "^-*()" or piece.isdigit() or lowered in _SQUARE:
             continue
         else:
             power, index = _power(pieces, index, pending)
             pending = 1
             entry = _TABLE.get(piece) or _TABLE.get(lowered)
-            known = known and (entry is not None or piece == "%")
+            known = known and (entry is not None or piece == "%" or lowered in _GENERAL)
             dimension, factor = entry or (_singular(lowered), Fraction(1))
             powers[dimension] = powers.get(dimension, 0) + sign * power
             scale *= factor ** (sign * power)
             sign = 1
+    if powers.get(GENERAL) == 1:
+        del powers[GENERAL]
+    if powers.keys() & _TEMPERATURES:
+        powers.pop("angle", None)
     dimensions = tuple(sorted((name, power) for name, power in powers.items() if power))
     return Unit(dimensions, scale, known)
 

@@ -42,6 +42,11 @@ _PARTS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
 }  # fmt: skip
+ORDINALS = {
+    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+    "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "thirteenth": 13, "fourteenth": 14, "fifteenth": 15,
+    "sixteenth": 16, "seventeenth": 17, "eighteenth": 18, "nineteenth": 19, "twentieth": 20,
+}  # fmt: skip
 _SIGN_WORD = re.compile(r"(?:minus|negative) ")
 _WORD_BREAK = re.compile(r"[\s-]+")
 
@@ -66,6 +71,14 @@ _SAME_MEANING = {
     "converge": "converges", "convergent": "converges", "correct": "true", "right": "right",
     "is undefined": "undefined", "not defined": "undefined", "neither": "neither",
 }  # fmt: skip
+
+
+_WORDY = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,}){0,4}")
+_NEGATION = re.compile(r"\b(?:not|n't|never|neither)\b")
+_ELABORATED = re.compile(r",| (?:it|they|this|that|he|she|because|since)\b")
+_SEPARATOR = re.compile(r" ?, ?(?:and |or )?| and | or ")
+_SUBJECT = re.compile(r"(?:[^\W\d_]+ ){1,4}(?:is|are|was|were)(?: both)?")
+_NOUNS = frozenset(("triangle", "function", "number", "numbers", "integer", "lines", "line", "angle", "series"))
 
 
 def number_from_words(text: str) -> Fraction | None:
@@ -148,6 +161,28 @@ def _hours(time: tuple[int, int, int, str]) -> int:
     if not time[3]:
         return time[0]
     return time[0] % 12 + (12 if time[3] == "p" else 0)
+
+
+def word_list(answer: str) -> list[str]:
+    """The words of "red, blue" or "red and blue", sorted; none where it is no list of words."""
+    items = [plain_words(item) for item in _SEPARATOR.split(_TEXT_COMMAND.sub(" ", answer))]
+    return sorted(items) if len(items) > 1 and all(map(_WORDY.fullmatch, items)) else []
+
+
+def says_the_same(first: str, second: str) -> bool:
+    """Whether one of two answers in plain words says in a sentence, or with its noun, what the other says in short."""
+    return _says(first, second) or _says(second, first)
+
+
+def _says(mine: str, gold: str) -> bool:
+    if not _WORDY.fullmatch(gold) or not mine or _NEGATION.search(mine):
+        return False
+    if gold in ("yes", "no"):
+        return _ELABORATED.match(mine.removeprefix(gold)) is not None and mine.startswith(gold)
+    rest = mine.removesuffix(gold).rstrip() if mine.endswith(gold) else None
+    if rest and (_SUBJECT.fullmatch(rest) or (gold in ("converges", "diverges") and len(rest.split()) < 4)):
+        return True
+    return any({mine, gold} == {word, f"{word} {noun}"} for word in (mine, gold) for noun in _NOUNS)
 
 
 def plain_words(answer: str) -> str:

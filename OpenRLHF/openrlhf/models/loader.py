@@ -95,6 +95,22 @@ def load_actor(
     return Actor(model, **layout, balance=balance)
 
 
+def head_name(path: str, wanted: str) -> str:
+    """The name of the layer that gives a model's scalars: `wanted`, unless its configuration gives one, as in 0.6.2."""
+    return getattr(load_config(path), "value_head_prefix", wanted)
+
+
+def find_head(path: str, wanted: str) -> str:
+    """As `head_name`; reads no weights but the head's. UserError where the model has no such layer."""
+    name = head_name(path, wanted)
+    if stored_head(path, name) is None:
+        raise UserError(
+            f"{path!r} has no layer {name}.weight in its safetensors files, so it gives no rewards: train it with"
+            " train_rm, or name its last layer with --value_head_prefix"
+        )
+    return name
+
+
 def load_scalar(
     path: str,
     args: Any,
@@ -114,13 +130,8 @@ def load_scalar(
     Raises:
         UserError: no such layer, and no new one is wanted.
     """
-    head_prefix = getattr(load_config(path), "value_head_prefix", head_prefix)
+    head_prefix = head_name(path, head_prefix) if new_head else find_head(path, head_prefix)
     weight = stored_head(path, head_prefix)
-    if weight is None and not new_head:
-        raise UserError(
-            f"{path!r} has no layer {head_prefix}.weight in its safetensors files, so it gives no rewards: train it "
-            "with train_rm, or name its last layer with --value_head_prefix"
-        )
     balance = router_balance(load_config(path), args) if trainable else None
     backbone = _from_pretrained(AutoModel, path, args, zero3_config)
     head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
@@ -183,8 +194,11 @@ def _prepare_for_training(model: Any, args: Any) -> None:
 
 
 def _quantization(args: Any) -> Any:
-    if not getattr(args, "load_in_4bit", False):
-        return None
+    return four_bit_config() if getattr(args, "load_in_4bit", False) else None
+
+
+def four_bit_config() -> Any:
+    """How weights are quantised to 4 bits. UserError without bitsandbytes."""
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig

@@ -1,6 +1,8 @@
 """Rewards for responses, in the background: a `reward_func` in a .py file, the built-in grader, or HTTP servers."""
 
+import http.client
 import json
+import math
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
 
 HTTP_TIMEOUT_S, HTTP_TRIES, HTTP_PAUSE_S = 180.0, 5, 1.0
+_PASSING = (408, 425, 429)  # statuses of a request that may be right the next time
 
 
 class Rewards(Protocol):
@@ -148,7 +151,9 @@ class HttpRewards:
 
     def _ask_all(self, body: dict[str, list[str]]) -> list[float]:
         answers = [ask_reward_server(url, body) for url in self._urls]
-        return [sum(values) for values in zip(*answers, strict=True)]
+        rewards = [sum(values) for values in zip(*answers, strict=True)]
+        self.failures += sum(math.isnan(reward) for reward in rewards)
+        return rewards
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -158,7 +163,8 @@ def ask_reward_server(url: str, body: dict[str, list[str]]) -> list[float]:
     """One reward per query.
 
     Raises:
-        UserError: after five tries, with the last reason; or an answer without one number per query.
+        UserError: after five tries, with the last reason; at once where the server says that the request itself is
+        wrong, since asking again would change nothing.
     """
     request = urllib.request.Request(
         url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
@@ -173,6 +179,18 @@ def ask_reward_server(url: str, body: dict[str, list[str]]) -> list[float]:
             if len(rewards) == len(body["query"]):
                 return rewards
             reason = ValueError(f"{len(rewards)} rewards for {len(body['query'])} queries")
-        except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError) as error:
+        except urllib.error.HTTPError as error:
+            reason = RuntimeError(f"status {error.code}: {_said(error)}")
+            if 400 <= error.code < 500 and error.code not in _PASSING:
+                raise UserError(f"the reward server {url} refuses the request: {reason}") from error
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             reason = error
     raise UserError(f"the reward server {url} gave no usable answer in {HTTP_TRIES} tries: {reason!r}") from reason
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """The beginning of what the server says about its refusal."""
+    try:
+        return error.read(1000).decode("utf-8", errors="replace").strip() or error.reason
+    except (OSError, http.client.HTTPException):
+        return error.reason

@@ -3,6 +3,7 @@
 Trainer and evaluation know only this file. Nothing here imports vLLM, CUDA or Ray.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,11 +15,16 @@ Key = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. Temperature 0 is greedy. `top_k` -1 and `top_p` 1.0 cut nothing."""
+    """How to sample. Temperature 0 is greedy. `top_k` -1 and `top_p` 1.0 cut nothing.
+
+    repetition_penalty: logits of tokens that prompt or completion hold already are divided by it where they are
+        positive and multiplied where they are negative, before the temperature; 1.0 changes nothing.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = -1
+    repetition_penalty: float = 1.0
     max_new_tokens: int = 1024
     stop_token_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
@@ -26,6 +32,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
             raise UserError(f"cannot sample with {self}: temperature >= 0, 0 < top_p <= 1, max_new_tokens >= 1")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise UserError(
+                f"a repetition penalty of {self.repetition_penalty} is out of range: 1 is none, 1.2 is strong"
+            )
 
 
 @dataclass(frozen=True)

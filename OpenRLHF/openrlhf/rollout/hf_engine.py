@@ -1,6 +1,6 @@
 """Rollouts with Hugging Face `generate`: the engine that needs nothing but transformers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.config.errors import UserError
@@ -32,6 +32,8 @@ class HfEngine:
     sync_backend: "gloo" if weights are to be received (see `weight_sync`), else None.
     max_num_seqs: rows of a batch.
     device: where to run; None takes the GPU if there is one.
+    attn_implementation: as transformers names it: "sdpa", "flash_attention_2", …
+    load_in_4bit: quantise the weights while loading (bitsandbytes, on a GPU).
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class HfEngine:
         sync_backend: str | None = None,
         max_num_seqs: int = 64,
         device: str | None = None,
+        attn_implementation: str = "sdpa",
+        load_in_4bit: bool = False,
     ) -> None:
         import torch
 
@@ -56,7 +60,10 @@ class HfEngine:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._tokenizer = load_tokenizer(model_path)
         self._ends = end_token_ids(model_path, self._tokenizer)
-        self._model = _load_model(model_path, dtype).to(self.device).eval()
+        self._model = _load_model(model_path, dtype, attn_implementation, self.device if load_in_4bit else None)
+        if not load_in_4bit:
+            self._model.to(self.device)
+        self._model.eval()
         self._can_sleep = enable_sleep and self.device.type == "cuda"
         self._max_num_seqs = max_num_seqs
         self._receiver: Any = None
@@ -72,7 +79,19 @@ class HfEngine:
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         return (self._batch(batch, sampling) for batch in batches)
 
-    def _batch(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def answer(self, request: Request, sampling: Sampling, show: Callable[[str], None]) -> Completion:
+        """One completion, as `generate` gives it; `show` is called with the pieces of its text as they are written.
+
+        Raises: as `generate`.
+        """
+        from openrlhf.rollout.streaming import TextStream
+
+        check_requests([request], self.max_model_len)
+        stream = TextStream(self._tokenizer, {*self._ends, *sampling.stop_token_ids}, show)
+        (completion,) = self._batch([request], sampling, stream)
+        return completion
+
+    def _batch(self, batch: Sequence[Request], sampling: Sampling, stream: Any = None) -> list[Completion]:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -87,7 +106,7 @@ class HfEngine:
         for row, request in enumerate(batch):  # padded on the left, so that all rows end at the same place
             ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
             mask[row, width - len(request.prompt_ids) :] = 1
-        sampler = SeededSampler(sampling, [request.seed for request in batch], self.device)
+        sampler = SeededSampler(sampling, [request.seed for request in batch], mask, self.device)
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=ids.to(self.device),
@@ -101,6 +120,7 @@ class HfEngine:
                 ),
                 logits_processor=LogitsProcessorList([sampler]),
                 tokenizer=self._tokenizer if sampling.stop else None,
+                streamer=stream,
             )
         rows = output[:, width:].tolist()
         logprobs = torch.stack(sampler.logprobs, dim=1).tolist()
@@ -205,13 +225,20 @@ class HfEngine:
         return [engine_checksums(self._model, self._model.dtype)]
 
 
-def _load_model(model_path: str, dtype: str) -> Any:
+def _load_model(model_path: str, dtype: str, attn_implementation: str, quantised_on: "torch.device | None") -> Any:
+    """quantised_on: the GPU onto which 4-bit weights are loaded; None loads them as they are, on the CPU."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    options: dict[str, Any] = {}
+    if quantised_on is not None:
+        from openrlhf.models.loader import four_bit_config
+
+        options = {"quantization_config": four_bit_config(), "device_map": {"": quantised_on}}
     return AutoModelForCausalLM.from_pretrained(
         model_path,
         dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-        attn_implementation="sdpa",
+        attn_implementation=attn_implementation,
         trust_remote_code=False,
+        **options,
     )

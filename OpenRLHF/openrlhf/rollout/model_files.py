@@ -32,7 +32,8 @@ def context_length(config: Any, wanted: int | None) -> int:
     if wanted > positions:
         raise UserError(
             f"prompt and completion may take {wanted} tokens together, but the model has {positions} "
-            "positions; lower --prompt_max_len or --generate_max_len (evaluation: --max_tokens_per_call)"
+            "positions; lower --prompt_max_len or --generate_max_len (batch_inference: --max_new_tokens, evaluation: "
+            "--max_tokens_per_call)"
         )
     return wanted
 

@@ -16,13 +16,19 @@ class SeededSampler(LogitsProcessor):
     is a sample of p (the Gumbel-max trick). Everything but the chosen token is set to -inf, so that greedy
     decoding takes it.
 
+    prompt_mask: [rows, width], zero where a prompt is padded: padding repeats nothing.
     logprobs: per step, the chosen tokens' log-probabilities [rows] in float32, under the model's own
-        distribution (before temperature, top-k and top-p).
+        distribution (before repetition penalty, temperature, top-k and top-p).
     """
 
-    def __init__(self, sampling: Sampling, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, sampling: Sampling, seeds: Sequence[int], prompt_mask: torch.Tensor, device: torch.device
+    ) -> None:
         self.logprobs: list[torch.Tensor] = []
         self._temperature = sampling.temperature
+        self._penalty = sampling.repetition_penalty
+        self._prompt_mask = prompt_mask.bool().to(device)
+        self._seen: torch.Tensor | None = None  # bool [rows, vocabulary]
         self._cuts: list[LogitsProcessor] = []
         if sampling.top_k > 0:
             self._cuts.append(TopKLogitsWarper(sampling.top_k))
@@ -33,10 +39,21 @@ class SeededSampler(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """input_ids [rows, length], scores (logits) [rows, vocabulary]."""
         logits = scores.float()
-        choice = logits.argmax(-1) if self._temperature == 0 else self._draw(input_ids, logits)
+        wanted = logits if self._penalty == 1.0 else self._penalised(input_ids, logits)
+        choice = wanted.argmax(-1) if self._temperature == 0 else self._draw(input_ids, wanted)
         chosen = choice[:, None]
         self.logprobs.append((logits.gather(1, chosen) - logits.logsumexp(-1, keepdim=True)).squeeze(1))
         return torch.full_like(scores, float("-inf")).scatter_(1, chosen, 0.0)
+
+    def _penalised(self, input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        if self._seen is None:
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+            rows, columns = self._prompt_mask.nonzero(as_tuple=True)
+            self._seen[rows, input_ids[rows, columns]] = True
+        else:
+            self._seen.scatter_(1, input_ids[:, -1:], True)
+        weaker = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
+        return torch.where(self._seen, weaker, logits)
 
     def _draw(self, input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         cut = logits / self._temperature

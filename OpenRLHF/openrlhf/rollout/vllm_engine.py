@@ -141,6 +141,7 @@ class VllmEngine:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
+            repetition_penalty=sampling.repetition_penalty,
             max_tokens=room(request, sampling.max_new_tokens, self.max_model_len),
             stop=list(sampling.stop) or None,
             stop_token_ids=sorted({*self._ends, *sampling.stop_token_ids}),

@@ -12,9 +12,8 @@ from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import Prompt, build_prompts
 from openrlhf.datasets.sft import SFTFormat, build_sft_samples
-from openrlhf.models.loader import check_same_vocabulary, load_config, load_tokenizer
+from openrlhf.models.loader import check_same_vocabulary, find_head, load_config, load_tokenizer
 from openrlhf.models.reward_scale import reward_scale
-from openrlhf.models.scalar import stored_head
 from openrlhf.trainer.algorithm import hint_ids
 from openrlhf.trainer.batching import Example
 from openrlhf.trainer.pretraining import Pretraining
@@ -88,11 +87,7 @@ def _check_reward_models(args: Any, tokenizer: Any) -> None:
     """They read the policy's token ids; another family of models can be served with serve_rm."""
     for path in reward_models(args):
         check_same_vocabulary(tokenizer, path, "--reward_pretrain")
-        if stored_head(path, getattr(load_config(path), "value_head_prefix", args.value_head_prefix)) is None:
-            raise UserError(
-                f"--reward_pretrain {path} has no reward head: train it with train_rm, or name its last layer with "
-                "--value_head_prefix"
-            )
+        find_head(path, args.value_head_prefix)
         if args.normalize_reward:
             reward_scale(path)
 

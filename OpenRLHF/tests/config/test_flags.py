@@ -102,6 +102,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_max_samples",
         }
         | {"--num_sample_rationales"},
+        "serve_rm": {"--workers", "--max_requests", "--max_request_mb"},
     }.get(command, set())
     assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added
 

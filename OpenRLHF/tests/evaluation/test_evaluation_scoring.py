@@ -25,7 +25,7 @@ def is_right(pool, name, gold, response, kind=AnswerKind.MATH, prompt_type="none
     [
         ("gsm8k", "18", "She makes $18 every day.", True),  # the last number counts in word problems
         ("gsm8k", "18", "18 eggs make her $20.", False),
-        ("math", "18", "So there are 18 of them.", False),  # and nowhere else
+        ("math", "18", "Counting gives 18 of them.", False),  # and nowhere else
         ("minerva_math", "1.6", r"\boxed{1.5832}", True),  # a measured gold is rounded
         ("minerva_math", "1.6", r"\boxed{1.52}", False),
         ("math", "1.6", r"\boxed{1.5832}", False),  # an exact one is not
@@ -62,8 +62,8 @@ def test_several_choices_are_all_needed(pool, response, right):
 
 
 def test_after_direct_the_response_is_the_answer(pool):
-    assert is_right(pool, "math", "42", "42", prompt_type="direct")
-    assert not is_right(pool, "math", "42", "42", prompt_type="cot")
+    assert is_right(pool, "math", "42", "We get 42", prompt_type="direct")
+    assert not is_right(pool, "math", "42", "We get 42", prompt_type="cot")
 
 
 def test_either_of_several_accepted_answers_is_right(pool):

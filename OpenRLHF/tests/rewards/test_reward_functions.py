@@ -72,6 +72,7 @@ def test_the_built_in_grader_reads_the_response_only() -> None:
 
 class Server(BaseHTTPRequestHandler):
     failures_left = 0
+    failure: int | str = 503  # a status, or how to answer wrongly
     bodies: list[dict] = []
 
     def do_POST(self) -> None:
@@ -79,13 +80,30 @@ class Server(BaseHTTPRequestHandler):
         Server.bodies.append(body)
         if Server.failures_left:
             Server.failures_left -= 1
-            self.send_error(503)
+            self.fail()
             return
         answer = json.dumps({"rewards": [float(len(query)) for query in body["query"]]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def fail(self) -> None:
+        if isinstance(Server.failure, int):
+            self.send_response(Server.failure)
+            self.end_headers()
+            self.wfile.write(b'{"error": "the reason"}')
+        elif Server.failure == "cut off":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b'{"rewards": [')
+        elif Server.failure == "no HTTP":
+            self.wfile.write(b"hello\r\n")
+        else:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(Server.failure.encode())
 
     def log_message(self, *arguments: object) -> None:
         """Keeps the test's output clean."""
@@ -94,7 +112,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(functions, "HTTP_PAUSE_S", 0.01)
-    Server.failures_left, Server.bodies = 0, []
+    Server.failures_left, Server.failure, Server.bodies = 0, 503, []
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -114,3 +132,27 @@ def test_a_server_gets_five_tries(url: str) -> None:
     Server.failures_left = 5
     with pytest.raises(UserError, match="5 tries"):
         rewards.submit(["ab"], [""], [""]).result(30)
+
+
+@pytest.mark.parametrize(
+    "failure", ["cut off", "no HTTP", '{"rewards": [1.0, 2.0]}', '{"reward": [1.0]}', '{"rewards": [null]}', "[", 429]
+)
+def test_an_answer_that_cannot_be_used_is_asked_for_again(url: str, failure: int | str) -> None:
+    Server.failures_left, Server.failure = 1, failure
+    assert open_rewards([url], workers=1, timeout=30).submit(["ab"], [""], [""]).result(30) == [2.0]
+    assert len(Server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_a_request_that_the_server_refuses_is_not_repeated_and_its_reason_is_told(url: str, status: int) -> None:
+    Server.failures_left, Server.failure = 1, status
+    with pytest.raises(UserError, match=f"refuses the request: status {status}: .*the reason"):
+        open_rewards([url], workers=1, timeout=30).submit(["ab"], [""], [""]).result(30)
+    assert len(Server.bodies) == 1
+
+
+def test_a_reward_that_is_no_number_counts_as_failed(url: str) -> None:
+    rewards = open_rewards([url, url], workers=1, timeout=30)
+    Server.failures_left, Server.failure = 1, '{"rewards": [1.0, NaN]}'
+    first, second = rewards.submit(["ab", "c"], ["", ""], ["", ""]).result(30)
+    assert (first, math.isnan(second), rewards.failures) == (3.0, True, 1)

@@ -10,7 +10,9 @@ from rollout_models import END, END_ID, forward_logprobs
 
 from openrlhf.config.errors import UserError
 from openrlhf.rollout.engine import Request, Sampling
+from openrlhf.rollout.model_files import load_tokenizer
 from openrlhf.rollout.pool import open_engine
+from openrlhf.rollout.streaming import TextStream
 
 LENGTH_LIMIT = 128
 
@@ -43,8 +45,9 @@ def requests_of_many_lengths(count=20):
         Sampling(max_new_tokens=24),
         Sampling(temperature=0.7, top_p=0.9, top_k=12, max_new_tokens=24),
         Sampling(temperature=0.0, max_new_tokens=24),
+        Sampling(repetition_penalty=1.5, max_new_tokens=24),
     ],
-    ids=["plain", "cut", "greedy"],
+    ids=["plain", "cut", "greedy", "penalised"],
 )
 def test_logprobs_are_those_of_a_plain_forward_pass_whatever_the_sampling(engine, reference, sampling):
     requests = requests_of_many_lengths()
@@ -89,6 +92,50 @@ def test_greedy_tokens_are_the_most_likely_ones(engine, reference):
     with torch.no_grad():
         best = reference(ids).logits[0].argmax(-1)
     assert list(completion.token_ids) == best[len(request.prompt_ids) - 1 : -1].tolist()
+
+
+def penalised_greedy(reference, prompt, penalty, length):
+    """Token by token over everything written so far; also how often the penalty changed the choice."""
+    ids, changed = list(prompt), 0
+    while len(ids) < len(prompt) + length and ids[-1] != END_ID:
+        with torch.no_grad():
+            scores = reference(torch.tensor([ids])).logits[0, -1]
+        weaker = scores.clone()
+        for token in set(ids):
+            weaker[token] = scores[token] / penalty if scores[token] > 0 else scores[token] * penalty
+        changed += int(weaker.argmax() != scores.argmax())
+        ids.append(int(weaker.argmax()))
+    return ids[len(prompt) :], changed
+
+
+def test_a_repetition_penalty_weakens_what_prompt_and_completion_hold_and_padding_is_neither(engine, reference):
+    requests = requests_of_many_lengths()
+    completions = run(engine, requests, Sampling(temperature=0.0, repetition_penalty=1.4, max_new_tokens=16))
+    changes = 0
+    for request in requests:
+        expected, changed = penalised_greedy(reference, request.prompt_ids, 1.4, 16)
+        assert list(completions[request.key].token_ids) == expected
+        changes += changed
+    assert changes > 10
+
+
+def test_a_penalised_end_token_is_penalised_only_where_the_prompt_holds_it(engine, reference):
+    # The Hugging Face engine pads with the end token, which must not count as written.
+    requests = [
+        Request((0,), (END_ID, 70, 71), seed=1),
+        Request((1,), tuple(range(40, 70)), seed=1),
+        Request((2,), (80,), 1),
+    ]
+    completions = run(engine, requests, Sampling(temperature=0.0, repetition_penalty=3.0, max_new_tokens=12))
+    for request in requests:
+        expected, _ = penalised_greedy(reference, request.prompt_ids, 3.0, 12)
+        assert list(completions[request.key].token_ids) == expected
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, math.inf, math.nan])
+def test_a_repetition_penalty_out_of_range_is_refused(penalty):
+    with pytest.raises(UserError, match="repetition penalty"):
+        Sampling(repetition_penalty=penalty)
 
 
 def test_first_tokens_are_distributed_as_temperature_top_k_and_top_p_say(engine, reference):
@@ -209,3 +256,24 @@ def test_heads_that_vllm_has_no_cpu_kernel_for_are_refused_before_loading(model_
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
     with pytest.raises(UserError, match="heads have 16 dimensions; vLLM on the CPU has kernels for 32, 64"):
         open_engine(str(tmp_path), "vllm", dtype="float32")
+
+
+def test_an_answer_is_shown_while_it_is_written_and_is_the_one_that_generate_gives(model_path):
+    engine = open_engine(model_path, "hf", dtype="float32", max_model_len=LENGTH_LIMIT)
+    request, sampling = Request((0,), tuple(range(60, 70)), seed=5), Sampling(max_new_tokens=24)
+    pieces = []
+    answer = engine.answer(request, sampling, pieces.append)
+    assert answer == run(engine, [request], sampling)[0,]
+    assert "".join(pieces) == answer.text
+    assert len(pieces) > 3
+
+
+def test_a_character_is_shown_once_all_its_bytes_are_there(model_path):
+    tokenizer = load_tokenizer(model_path)
+    pieces = []
+    stream = TextStream(tokenizer, {END_ID}, pieces.append)
+    stream.put(torch.tensor([[70, 71]]))  # the prompt
+    for token in [*tokenizer("aéb€")["input_ids"], END_ID]:
+        stream.put(torch.tensor([token]))
+    stream.end()
+    assert pieces == ["a", "é", "b", "€"]

@@ -10,6 +10,7 @@ import pytest
 from openrlhf.datasets.prompts import Prompt
 from openrlhf.trainer.algorithm import KeepCorrect, train_batches
 from openrlhf.trainer.batching import Example
+from openrlhf.trainer.graders import ModelGrader
 from openrlhf.trainer.policy_gradient import PolicyGradient
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollouts import Rollout
@@ -178,3 +179,10 @@ def test_train_batches_hold_every_rollout_once_in_each_epoch() -> None:
     assert [len(batch) for batch in batches] == [3, 1, 3, 1]
     for epoch in (batches[:2], batches[2:]):
         assert sorted((r.prompt.index, r.sample) for batch in epoch for r in batch) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_reward_models_are_summed_at_the_last_token_which_is_the_end_of_sequence_token() -> None:
+    grader = ModelGrader([TableGroup(lambda token: token / 10), TableGroup(lambda token: -1.0)], eos_token_id=4)
+    rewards = grader.grade([ROLLOUTS[0], ROLLOUTS[1]]).result()
+    grader.close()
+    assert rewards == pytest.approx([0.4 - 1, 0.4 - 1])  # (3, 4) ends with it, behind (5,) it is added

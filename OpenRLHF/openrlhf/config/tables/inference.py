@@ -26,6 +26,10 @@ SERVER = (
     Flag("host", str, "0.0.0.0", "Address to listen on."),
     Flag("port", integer, 5000, "Port to listen on."),
     Flag("batch_size", integer, None, "Samples scored at once; without it a request's all."),
+    Flag("workers", integer, 1, "Threads that score; they share one copy of the model on each of as many GPUs, or one"
+         " copy on the CPU."),
+    Flag("max_requests", integer, 64, "Requests in work and waiting; further ones are told to come back (503)."),
+    Flag("max_request_mb", integer, 64, "Largest request in MiB; larger ones are refused (413)."),
 )
 
 COMBINER = (

@@ -1,0 +1,86 @@
+"""What a sentence says: the value at its end, or the one number or bold piece in it."""
+
+import re
+from itertools import pairwise
+
+SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
+MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
+NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
+
+# A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.
+_NOTHING_ELSE = re.compile(
+    rf"\*{{0,2}}(?:\(?[A-E]\)?|{MATH.pattern}|(?:[a-z] ?= ?)?\$?{NUMBER.pattern}(?: ?[A-Za-z°]{{1,12}})?)\*{{0,2}}\.?"
+)
+_CONCLUDES = re.compile(
+    r"^[\s\-*_#>✅]*(?:(?:and\s+)?(?:therefore|thus|hence|so|consequently|accordingly|in\s+(?:conclusion|total|summary)|"
+    r"finally|altogether|overall)\b|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：]"
+    r"|(?=(?:total|the)\b))[,，:：]?",
+    re.IGNORECASE,
+)
+_PLEASANTRY = re.compile(r"^[\s*_]*(?:i\s+hope|let\s+me\s+know|please\s+let|thank|feel\s+free|note\b)", re.IGNORECASE)
+_BE = re.compile(
+    r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|as|get|have|obtain)\b|是|为|等于|(?<![<>=!])=)"
+    r"(?:\s+(?:equal\s+to|given\s+by)\b)?"
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+_LEADING_NUMBER = re.compile(rf"(-?\$?{NUMBER.pattern})\s+(?:[A-Za-z]+\s+){{3,}}[A-Za-z]+")
+_MOST_WORDS = 12
+_WINDOW = 1500
+
+
+def masked(text: str) -> str:
+    """`text` with its mathematics crossed out, so that a full stop or a word in it means nothing."""
+    return MATH.sub(lambda match: "x" * len(match.group()), text)
+
+
+def last_conclusion(text: str) -> str | None:
+    """The value that the last sentence concludes with ("So there are 12 ways."), or None.
+
+    The sentence has to be complete, and to announce itself by a word like "therefore" or a bold value.
+    """
+    if _NOTHING_ELSE.fullmatch(text.strip()):
+        return text.strip().strip("*")
+    sentence = _last_sentence(text[-_WINDOW:])
+    if sentence is None:
+        return None
+    bold = [piece.strip() for piece in _BOLD.findall(sentence) if not piece.rstrip().endswith(":")]
+    announced = _CONCLUDES.match(sentence)
+    if len(bold) == 1 and (announced or NUMBER.search(bold[0])):
+        return bold[0]
+    return stated_value(sentence[announced.end() :]) if announced else None
+
+
+def stated_value(sentence: str) -> str | None:
+    """What a sentence says that something is: the end of "the largest n is 34", or its only number."""
+    sentence = sentence.strip().strip("*_").strip()
+    plain = masked(sentence)
+    formulas = MATH.findall(sentence)
+    if formulas and plain.strip(" x,") == "":
+        return formulas[-1]
+    if verbs := list(_BE.finditer(plain)):
+        value = sentence[verbs[-1].end() :].strip(" :*_,")
+        if leading := _LEADING_NUMBER.match(value):
+            return leading.group(1)
+        if value and len(value.split()) <= _MOST_WORDS:
+            return value
+    if len(formulas) == 1 and not NUMBER.search(plain):
+        return formulas[0]
+    numbers = NUMBER.findall(plain)
+    return numbers[0] if len(numbers) == 1 and not formulas else None
+
+
+def _last_sentence(text: str) -> str | None:
+    """The last complete sentence that is no pleasantry, with the formula that it leads to."""
+    plain = masked(text)
+    ends = [0, *(match.end() for match in SENTENCE_END.finditer(plain)), len(plain)]
+    pieces = [(start, end) for start, end in pairwise(ends) if plain[start:end].strip()]
+    while pieces and _PLEASANTRY.match(plain[slice(*pieces[-1])]):
+        pieces.pop()
+    if not pieces:
+        return None
+    start, end = pieces[-1]
+    if len(pieces) > 1 and not plain[start:end].strip("x \n.,"):
+        start = pieces[-2][0]
+    sentence = text[start:end].strip()
+    complete = sentence.endswith((".", "!", "。", "$", "\\]", "\\)", "*")) or end < len(text.rstrip())
+    return sentence.rstrip(".!。 ") if complete else None
