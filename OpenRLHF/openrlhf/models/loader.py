@@ -194,10 +194,12 @@ def _prepare_for_training(model: Any, args: Any) -> None:
 
 
 def _quantization(args: Any) -> Any:
-    return four_bit_config() if getattr(args, "load_in_4bit", False) else None
+    if not getattr(args, "load_in_4bit", False):
+        return None
+    return four_bit_config(torch.bfloat16 if args.bf16 else torch.float32)
 
 
-def four_bit_config() -> Any:
+def four_bit_config(computed_in: torch.dtype = torch.bfloat16) -> Any:
     """How weights are quantised to 4 bits. UserError without bitsandbytes."""
     from importlib.util import find_spec
 
@@ -209,7 +211,7 @@ def four_bit_config() -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16 if args.bf16 else torch.float32,
+        bnb_4bit_compute_dtype=computed_in,
     )
 
 
