@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen2ForSequenceClassification
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2ForSequenceClassification,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+)
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -18,23 +25,25 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|pad|>")
 
 
+# Heads of 32 dimensions: the smallest that vLLM has CPU kernels for.
+SETTINGS: dict = {
+    "vocab_size": 258,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "tie_word_embeddings": True,
+    "initializer_range": 0.15,
+    "max_position_embeddings": 512,
+    "bos_token_id": None,
+    "eos_token_id": 256,
+    "pad_token_id": 257,
+}
+
+
 def toy_config(**changes: object) -> Qwen2Config:
-    """Heads of 32 dimensions: the smallest that vLLM has CPU kernels for."""
-    settings: dict = {
-        "vocab_size": 258,
-        "hidden_size": 64,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "tie_word_embeddings": True,
-        "initializer_range": 0.15,
-        "max_position_embeddings": 512,
-        "bos_token_id": None,
-        "eos_token_id": 256,
-        "pad_token_id": 257,
-    }
-    return Qwen2Config(**{**settings, **changes})
+    return Qwen2Config(**{**SETTINGS, **changes})
 
 
 def toy_model(seed: int = 0, **changes: object) -> Qwen2ForCausalLM:
@@ -49,6 +58,19 @@ def save_toy(folder: Path, seed: int = 0, **changes: object) -> str:
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+def toy_experts(seed: int = 0, **changes: object) -> Qwen2MoeForCausalLM:
+    """A mixture of four experts, two of them for each token."""
+    experts: dict = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        **changes,
+    }
+    torch.manual_seed(seed)
+    return Qwen2MoeForCausalLM(Qwen2MoeConfig(**{**SETTINGS, **experts})).eval()
 
 
 def save_toy_reward_model(folder: Path, seed: int = 0, head: str = "score", **said: object) -> str:

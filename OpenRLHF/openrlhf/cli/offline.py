@@ -20,6 +20,8 @@ Rules = Callable[[Namespace], tuple[Namespace, list[str]]]
 BuildSamples = Callable[["list[Record]", Any, Namespace], "tuple[list[tuple[Example, ...]], list[str]]"]
 # (args, tokenizer) → the learner, once the process group exists
 BuildLearner = Callable[[Namespace, Any], "Learner"]
+# (args, tokenizer), before anything is loaded
+Check = Callable[[Namespace, Any], None]
 
 
 def main(
@@ -30,17 +32,18 @@ def main(
     build_learner: BuildLearner,
     *,
     blend_stop: "Stop" = "first_exhausted",
+    check: Check | None = None,
 ) -> int:
     """Runs one command. Exit status: 0 done, 2 something the user can mend.
 
-    blend_stop: until when several sources are mixed, see `load_blend`.
+    blend_stop: until when several sources are mixed, see `load_blend`. check: refuses further models that do not fit.
     """
     parser = build_parser(command)
     args = parser.parse_args(argv)
     try:
         args, notes = rules(args)
         notes += ineffective_flags(args, given_flags(parser, argv))
-        train(args, notes, build_samples, build_learner, blend_stop)
+        train(args, notes, build_samples, build_learner, blend_stop, check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -53,19 +56,24 @@ def train(
     build_samples: BuildSamples,
     build_learner: BuildLearner,
     blend_stop: "Stop" = "first_exhausted",
+    check: Check | None = None,
 ) -> None:
     """Reads and checks the data before a model is loaded. A source without the eval split has nothing held out."""
     import torch.distributed as dist
 
     from openrlhf.config.plan import offline_plan
     from openrlhf.datasets.blending import load_blend
-    from openrlhf.models.loader import load_tokenizer
+    from openrlhf.models.loader import load_config, load_tokenizer
+    from openrlhf.models.moe import router_balance
     from openrlhf.trainer.deepspeed_setup import init_process_group
     from openrlhf.trainer.offline_trainer import OfflineTrainer
 
     tokenizer = load_tokenizer(args.pretrain, use_fast=not args.disable_fast_tokenizer)
     if getattr(args, "tokenizer_chat_template", None):
         tokenizer.chat_template = args.tokenizer_chat_template
+    router_balance(load_config(args.pretrain), args)  # refuses what could not be balanced
+    if check is not None:
+        check(args, tokenizer)
 
     def samples(split: str, required: bool) -> "list[tuple[Example, ...]]":
         records = load_blend(
@@ -87,12 +95,16 @@ def train(
     held_out = samples(args.eval_split, required=False) if args.eval_split != args.train_split else []
     plan = offline_plan(args, len(train_samples), len(held_out))
     if args.plan_only:
-        print(plan)
+        _report(notes, plan)
         return
     init_process_group()
     if dist.get_rank() == 0:
-        for note in notes:
-            print(f"note: {note}")
-        print(plan, flush=True)
+        _report(notes, plan)
     OfflineTrainer(args, build_learner(args, tokenizer), tokenizer, train_samples, held_out).train()
     dist.destroy_process_group()
+
+
+def _report(notes: list[str], plan: str) -> None:
+    for note in notes:
+        print(f"note: {note}")
+    print(plan, flush=True)

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_samples(
     records: "list[Record]", tokenizer: Any, args: Namespace
 ) -> "tuple[list[tuple[Example, ...]], list[str]]":
+    """Also those of train_kd."""
     from openrlhf.datasets.sft import SFTFormat, build_sft_samples
     from openrlhf.trainer.batching import Example
 
@@ -30,7 +31,7 @@ def build_samples(
         output_key=args.output_key,
         input_template=args.input_template,
         apply_chat_template=args.apply_chat_template,
-        multiturn=args.multiturn,
+        multiturn=getattr(args, "multiturn", False),
         pretrain_mode=args.pretrain_mode,
     )
     made = build_sft_samples(records, tokenizer, style, max_len=args.max_len)

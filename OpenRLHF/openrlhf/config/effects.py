@@ -24,8 +24,6 @@ ONLY_VLLM = "tp_size max_num_seqs enable_prefix_caching"
 NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 # Accepted for OpenRLHF's sake; what they ask for is done otherwise here, or not at all.
 ONLY_ACCEPTED = {
-    "aux_loss_coef": "no balancing loss is added for mixtures of experts",
-    "max_ckpt_mem": "--max_ckpt_num limits the checkpoints that are kept",
     "ring_head_stride": "--ring_attn_size exchanges all heads at once (DeepSpeed-Ulysses)",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
     "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
@@ -37,7 +35,8 @@ ONLY_ACCEPTED = {
 def ineffective_flags(args: Namespace, given: Set[str]) -> list[str]:
     """Sentences about flags that were given to a command and have no effect.
 
-    given: names without dashes, from `flags.given_flags`.
+    given: names without dashes, from `flags.given_flags`. UserError: where the model's configuration has to be known
+    and cannot be had.
     """
     reasons: dict[str, str] = {}
     for names, reason in _reasons(args, given):
@@ -61,11 +60,14 @@ def _preference_reasons(args: Namespace) -> Iterator[tuple[str, str]]:
 
 def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
     yield from ONLY_ACCEPTED.items()
+    if "aux_loss_coef" in given and args.aux_loss_coef > 0 and not _has_experts(args.pretrain):
+        yield "aux_loss_coef", "the model is no mixture of experts"
     if hasattr(args, "csft_prompt"):
         yield from _inference_reasons(args)
     if not hasattr(args, "advantage_estimator"):
         yield from _preference_reasons(args)
         return
+    yield "max_ckpt_mem", "--max_ckpt_num limits the checkpoints that are kept"
     yield "max_len", "lengths are limited by --prompt_max_len and --generate_max_len"
     if not args.eval_dataset:
         yield NO_EVALUATION, "there is no --eval_dataset"
@@ -144,3 +146,10 @@ def _inference_reasons(args: Namespace) -> Iterator[tuple[str, str]]:
         yield "temperature top_p", "--greedy_sampling takes the most likely token"
     if args.apply_chat_template:
         yield "input_template", "--apply_chat_template uses the tokenizer's"
+
+
+def _has_experts(model: str) -> bool:
+    from openrlhf.models.loader import load_config
+    from openrlhf.models.moe import is_mixture_of_experts
+
+    return is_mixture_of_experts(load_config(model))

@@ -77,6 +77,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
             "l2",
             "max_norm",
             "lora_rank",
+            "aux_loss_coef",
             "intro_top_k",
             "hinted_eval_prompts",
             "num_sample_rationales",
@@ -92,7 +93,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
         (0, math.inf, False),
     ),
     **dict.fromkeys(
-        ["lr_warmup_ratio", "lr_min_ratio", "lora_dropout", "intro_posterior_ema", "gamma", "lambd"],
+        ["lr_warmup_ratio", "lr_min_ratio", "lora_dropout", "intro_posterior_ema", "gamma", "lambd", "kd_coef"],
         (0, 1, False),
     ),
     **dict.fromkeys(["top_p", "vllm_gpu_memory_utilization"], (0, 1, True)),

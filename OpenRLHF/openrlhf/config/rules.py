@@ -93,6 +93,26 @@ def sft_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     return args, notes
 
 
+def kd_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_kd."""
+    args, notes = offline_rules(args)
+    _require(args, "teacher_model", "the model whose distribution is distilled: a Hugging Face folder or hub name")
+    return args, notes
+
+
+def prm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
+    """`offline_rules`, and those of train_prm."""
+    args, notes = offline_rules(args)
+    _require(args, "placeholder_token", "the token that ends every step in the texts, such as ки")
+    args.reward_tokens = args.reward_tokens or None
+    if args.reward_tokens is not None and len(args.reward_tokens) < 2:
+        raise UserError(
+            f"--reward_tokens {args.reward_tokens[0]}: the label is chosen among them, so give at least two, or none "
+            "to choose among all tokens"
+        )
+    return args, notes
+
+
 def rm_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     """`offline_rules`, and those of train_rm."""
     args, notes = offline_rules(args)
@@ -172,8 +192,8 @@ def _settle_model(args: Namespace) -> list[str]:
     notes = []
     if args.use_ms:
         raise UserError("--use_ms: ModelScope is not supported; download there and give the local folder instead")
-    if getattr(args, "load_in_4bit", False) and find_spec("bitsandbytes") is None:
-        raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
+    if getattr(args, "load_in_4bit", False):
+        _check_4bit(args)
     installed = find_spec("flash_attn") is not None
     args.attn_implementation = getattr(args, "attn_implementation", None)
     if args.attn_implementation == "flash_attention_2" and not installed:
@@ -188,6 +208,17 @@ def _settle_model(args: Namespace) -> list[str]:
     if args.attn_implementation == "flash_attention_2" and not args.bf16:
         raise UserError("FlashAttention does not compute in float32: add --bf16 or remove --flash_attn")
     return notes
+
+
+def _check_4bit(args: Namespace) -> None:
+    if find_spec("bitsandbytes") is None:
+        raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
+    if not hasattr(args, "lora_rank"):
+        return
+    if args.lora_rank == 0:
+        raise UserError("--load_in_4bit: weights of 4 bits cannot be trained themselves; add --lora_rank, such as 16")
+    if args.zero_stage == 3:
+        raise UserError("--load_in_4bit does not go with --zero_stage 3, which cannot shard them: use 2")
 
 
 def _settle_sequence_parallelism(args: Namespace) -> list[str]:

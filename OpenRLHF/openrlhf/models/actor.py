@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from openrlhf.config.errors import UserError
+from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoreSpec, ScoringHead
 from openrlhf.models.sequence_parallel import SequenceParallel
@@ -15,7 +16,9 @@ class Actor(nn.Module):
     """Scores ragged rows. `model` is the plain transformers (or PEFT) model, for saving and loading.
 
     packed: lay rows out end to end in one row; otherwise as a padded rectangle. Results do not depend on it.
-    split: the ranks that share this rank's rows, packed ones; the model must have been loaded with its attention.
+    balance: the balancing loss of a mixture of experts, for models that are trained with one.
+    split: the ranks that share this rank's rows, packed ones; the model must have been loaded with its attention. Rows
+        of a mixture of experts are never split.
     """
 
     def __init__(
@@ -24,12 +27,14 @@ class Actor(nn.Module):
         *,
         packed: bool = True,
         pad_token_id: int = 0,
+        balance: RouterBalance | None = None,
         split: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.packed = packed
         self.pad_token_id = pad_token_id
+        self.balance = balance
         self.split = split
         causal_lm = self.causal_lm
         _refuse_unscorable(causal_lm)
@@ -68,19 +73,27 @@ class Actor(nn.Module):
         posterior_hidden: Tensor | None = None,
         posterior_head: ScoringHead | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """The fields of `Scores` for the rows' scored tokens, or, where `spec` is None, their predictors' hidden
-        states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it finds in tuples.
+        """The fields of `Scores` for the rows' scored tokens, and with `balance` its scalar behind them; or, where
+        `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it
+        finds in tuples.
 
         posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         """
         if self.split is not None:
             return self._split_forward(self.split, rows, spec, posterior_hidden, posterior_head)
-        hidden = rows.hidden_states(self.causal_lm.base_model, packed=self.packed, pad_token_id=self.pad_token_id)
+        balance = None if spec is None else self.balance
+        hidden, router_logits = rows.run(
+            self.causal_lm.base_model,
+            packed=self.packed,
+            pad_token_id=self.pad_token_id,
+            router_logits=balance is not None,
+        )
         hidden = hidden[rows.predictors]
         if spec is None:
             return hidden
-        return self.head(hidden, spec, posterior_hidden, posterior_head)
+        scores = self.head(hidden, spec, posterior_hidden, posterior_head)
+        return scores if balance is None else (*scores, balance(router_logits))
 
     def _split_forward(
         self,

@@ -1,5 +1,7 @@
 """Loads models and tokenizers with the settings that the commands share; never runs code from a model folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import (
 
 from openrlhf.config.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
+from openrlhf.models.moe import router_balance
 from openrlhf.models.scalar import ScalarHead, ScalarModel, stored_head
 from openrlhf.models.sequence_parallel import SequenceParallel, check_splittable
 
@@ -75,6 +78,7 @@ def load_actor(
 
     args: the command's flags after the rules between them, which settle `attn_implementation`.
     """
+    balance = router_balance(load_config(path), args) if trainable else None
     model = _from_pretrained(AutoModelForCausalLM, path, args, zero3_config)
     layout: dict[str, Any] = {"packed": args.packing_samples, "pad_token_id": pad_token_id, "split": _split(args)}
     if not trainable:
@@ -84,10 +88,11 @@ def load_actor(
     if args.lora_rank > 0:
         from peft import get_peft_model
 
-        model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
+        with _lora_errors(args):
+            model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
     if getattr(args, "use_liger_kernel", False):
         _apply_liger(model)
-    return Actor(model, **layout)
+    return Actor(model, **layout, balance=balance)
 
 
 def head_name(path: str, wanted: str) -> str:
@@ -127,6 +132,7 @@ def load_scalar(
     """
     head_prefix = head_name(path, head_prefix) if new_head else find_head(path, head_prefix)
     weight = stored_head(path, head_prefix)
+    balance = router_balance(load_config(path), args) if trainable else None
     backbone = _from_pretrained(AutoModel, path, args, zero3_config)
     head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
     if weight is not None:
@@ -137,7 +143,8 @@ def load_scalar(
         if args.lora_rank > 0:
             from peft import inject_adapter_in_model
 
-            backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
+            with _lora_errors(args):
+                backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
     model = ScalarModel(
         backbone,
         head,
@@ -145,6 +152,7 @@ def load_scalar(
         at_predictors=at_predictors,
         packed=args.packing_samples,
         pad_token_id=pad_token_id,
+        balance=balance,
         split=_split(args),
     )
     return model if trainable else model.requires_grad_(False).eval()
@@ -186,10 +194,12 @@ def _prepare_for_training(model: Any, args: Any) -> None:
 
 
 def _quantization(args: Any) -> Any:
-    return four_bit_config() if getattr(args, "load_in_4bit", False) else None
+    if not getattr(args, "load_in_4bit", False):
+        return None
+    return four_bit_config(torch.bfloat16 if args.bf16 else torch.float32)
 
 
-def four_bit_config() -> Any:
+def four_bit_config(computed_in: torch.dtype = torch.bfloat16) -> Any:
     """How weights are quantised to 4 bits. UserError without bitsandbytes."""
     from importlib.util import find_spec
 
@@ -197,15 +207,20 @@ def four_bit_config() -> Any:
 
     if find_spec("bitsandbytes") is None:
         raise UserError("--load_in_4bit needs bitsandbytes: pip install bitsandbytes, or leave the flag out")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=computed_in,
+    )
 
 
 def _lora_config(args: Any, task: str) -> Any:
     from peft import LoraConfig
 
     targets = args.target_modules
-    if isinstance(targets, list) and len(targets) == 1:
-        targets = targets[0]
+    if targets == ["all-linear"]:
+        targets = "all-linear"  # PEFT takes a text alone for a pattern, apart from this one
     return LoraConfig(
         task_type=task,
         r=args.lora_rank,
@@ -214,6 +229,18 @@ def _lora_config(args: Any, task: str) -> Any:
         lora_dropout=args.lora_dropout,
         bias="none",
     )
+
+
+@contextmanager
+def _lora_errors(args: Any) -> Iterator[None]:
+    """What PEFT cannot do with --target_modules, as a UserError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(
+            f"--target_modules {args.target_modules} cannot get LoRA matrices in this model: "
+            f"{str(error).strip().splitlines()[0]} Name its linear layers, such as q_proj v_proj, or leave the flag out"
+        ) from None
 
 
 def _apply_liger(model: Any) -> None:

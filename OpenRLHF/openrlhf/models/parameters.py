@@ -17,7 +17,8 @@ Network = Actor | ScalarModel
 
 
 class FullParameters:
-    """Iterates (name, full tensor) of a network; LoRA is merged on the way, a tied output layer left out.
+    """Iterates (name, full tensor) of a network; LoRA is merged and 4-bit weights are dequantised on the way, a tied
+    output layer is left out.
 
     The tensors are valid only until the next one is asked for.
     """
@@ -42,22 +43,41 @@ class FullParameters:
 
     def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """(name, dtype, full shape) of what iteration yields, without gathering anything."""
-        return [(name, self._dtype or p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p, _ in self._entries]
+        return [(name, self._dtype or _full_dtype(p), _full_shape(p)) for name, p, _ in self._entries]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter, layer in self._entries:
-            with _gathered([parameter, *_lora_parameters(layer)]), torch.no_grad():
-                tensor = parameter.detach()
+            with gathered([parameter, *_lora_parameters(layer)]), torch.no_grad():
+                tensor = _dequantised(parameter)
                 if layer is not None:
                     tensor = tensor + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
                 yield name, tensor if self._dtype is None else tensor.to(self._dtype)
+
+
+def _full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    return tuple(getattr(parameter, "ds_shape", None) or getattr(parameter, "quant_state", parameter).shape)
+
+
+def _full_dtype(parameter: nn.Parameter) -> torch.dtype:
+    return getattr(parameter, "quant_state", parameter).dtype
+
+
+def _dequantised(parameter: nn.Parameter) -> Tensor:
+    """bitsandbytes keeps what it needs for that beside the parameter; others are as they are."""
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return parameter.detach()
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(parameter.data, state)
 
 
 def _lora_parameters(layer: Any) -> list[nn.Parameter]:
     return [] if layer is None else [p for n, p in layer.named_parameters() if "lora_" in n]
 
 
-def _gathered(parameters: list[nn.Parameter]) -> Any:
+def gathered(parameters: list[nn.Parameter]) -> Any:
+    """Holds ZeRO-3 shards together, collectively; a no-op for parameters that are whole."""
     sharded = [p for p in parameters if hasattr(p, "ds_id")]
     if not sharded:
         return nullcontext()

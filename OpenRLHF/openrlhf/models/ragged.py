@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,18 +66,29 @@ class RaggedRows:
         """int64 [total]: the place of every token in its own row."""
         return torch.cat([torch.arange(n, device=self.ids.device) for n in self.lengths])
 
-    def hidden_states(self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0) -> Tensor:
-        """[total, width]: the backbone's last hidden states in flat order, however the rows were laid out."""
-        if packed:
-            # transformers isolates packed sequences only without a mask, with restarting positions and no cache.
-            out = backbone(
-                input_ids=self.ids[None], position_ids=self.positions[None], attention_mask=None, use_cache=False
-            )
-            return out.last_hidden_state[0]
-        width = max(self.lengths)
+    def run(
+        self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0, router_logits: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The backbone's last hidden states [total, width], and the router logits [total, experts] of each layer with
+        experts if they are asked for; all in flat order, however the rows were laid out."""
+        inputs, real = self._packed() if packed else self._padded(pad_token_id)
+        if router_logits:  # only mixtures of experts know this argument
+            inputs["output_router_logits"] = True
+        out = backbone(**inputs, use_cache=False)
+
+        def flat(states: Tensor) -> Tensor:
+            return states.flatten(0, -2) if real is None else states.reshape(*real.shape, -1)[real]
+
+        return flat(out.last_hidden_state), tuple(map(flat, out.router_logits)) if router_logits else ()
+
+    def _packed(self) -> tuple[dict[str, Any], None]:
+        """One row. transformers isolates its sequences only without a mask, with restarting positions and no cache."""
+        return {"input_ids": self.ids[None], "position_ids": self.positions[None], "attention_mask": None}, None
+
+    def _padded(self, pad_token_id: int) -> tuple[dict[str, Any], Tensor]:
+        """A rectangle, and the mask of its real tokens, bool [rows, width]."""
         lengths = torch.tensor(self.lengths, device=self.ids.device)
-        mask = torch.arange(width, device=self.ids.device)[None] < lengths[:, None]
-        padded = torch.full(mask.shape, pad_token_id, dtype=torch.long, device=self.ids.device)
-        padded[mask] = self.ids
-        out = backbone(input_ids=padded, attention_mask=mask.long(), use_cache=False)
-        return out.last_hidden_state[mask]
+        real = torch.arange(max(self.lengths), device=self.ids.device)[None] < lengths[:, None]
+        padded = torch.full(real.shape, pad_token_id, dtype=torch.long, device=self.ids.device)
+        padded[real] = self.ids
+        return {"input_ids": padded, "attention_mask": real.long()}, real

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from transformers import GenerationConfig
 
+from openrlhf.models.adapters import adapter_config, adapter_tensors, write_adapter
 from openrlhf.models.parameters import FullParameters, Network
 from openrlhf.models.scalar import ScalarModel
 from openrlhf.trainer.checkpoint import partial, publish
@@ -24,11 +27,14 @@ def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: s
     for name, tensor in FullParameters(network):
         if writer:
             state[name] = tensor.detach().cpu().clone()
+    adapter = adapter_tensors(network) if adapter_config(network) is not None else None
     if writer:
         target = partial(folder)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         _write(network, tokenizer, target, state, source)
+        if adapter is not None:
+            write_adapter(network, target / "adapter", adapter, source)
         _move_into(target, folder)
     if dist.is_initialized():
         dist.barrier()
@@ -39,10 +45,11 @@ def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: 
     config = type(model.config).from_dict(model.config.to_dict())
     config.use_cache = True
     config.dtype = next(iter(state.values())).dtype
+    for name in ("quantization_config", "_pre_quantization_dtype"):
+        config.__dict__.pop(name, None)  # the weights were dequantised
     config.architectures = [type(model).__name__]
-    kept, model.config = model.config, config
-    model.save_pretrained(target, state_dict=state)
-    model.config = kept
+    with _replaced(model, config=config, hf_quantizer=None):
+        model.save_pretrained(target, state_dict=state)
     if isinstance(network, ScalarModel):
         config.architectures = [_regressor_class(config)]  # the backbone's own save names its own class
         config.num_labels = 1
@@ -51,6 +58,19 @@ def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: 
     else:
         generation_config(source, tokenizer).save_pretrained(target)
     tokenizer.save_pretrained(target)
+
+
+@contextmanager
+def _replaced(model: Any, **attributes: Any) -> Iterator[None]:
+    """Gives the model other attributes for a while."""
+    kept = {name: getattr(model, name, None) for name in attributes}
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(model, name, value)
 
 
 def _regressor_class(config: Any) -> str:
@@ -73,10 +93,12 @@ def generation_config(source: str, tokenizer: Any) -> GenerationConfig:
 
 
 def _move_into(complete: Path, folder: Path) -> None:
-    """Renames `complete` to `folder`; where that exists, its files are replaced one by one and others kept."""
+    """Renames `complete` to `folder`; where that exists, its entries are replaced one by one and others kept."""
     if not folder.exists():
         publish(folder)
         return
-    for file in complete.iterdir():
-        os.replace(file, folder / file.name)
+    for entry in complete.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(folder / entry.name, ignore_errors=True)
+        os.replace(entry, folder / entry.name)
     complete.rmdir()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.sequence_parallel import SequenceParallel
 
@@ -27,7 +28,7 @@ class ScalarModel(nn.Module):
     backbone: a transformers model without output layer. head_prefix: the head's name in checkpoints.
     at_predictors: read the state before each scored token (the value of a state, for critics) instead of the state
         of the token itself (rewards, at the last token of a response).
-    packed, split: as for `Actor`.
+    packed, balance, split: as for `Actor`.
     `pretrained` holds both under the names that they have in checkpoints: model.layers.…, score.weight.
     """
 
@@ -40,17 +41,19 @@ class ScalarModel(nn.Module):
         at_predictors: bool = False,
         packed: bool = False,
         pad_token_id: int = 0,
+        balance: RouterBalance | None = None,
         split: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         self.pretrained = nn.Module()
         self._backbone_name = getattr(backbone, "base_model_prefix", "") or "model"
-        self._head_name = head_prefix
+        self.head_prefix = head_prefix
         setattr(self.pretrained, self._backbone_name, backbone)
         setattr(self.pretrained, head_prefix, head)
         self.at_predictors = at_predictors
         self.packed = packed
         self.pad_token_id = pad_token_id
+        self.balance = balance
         self.split = split
 
     @property
@@ -59,11 +62,7 @@ class ScalarModel(nn.Module):
 
     @property
     def head(self) -> ScalarHead:
-        return getattr(self.pretrained, self._head_name)
-
-    @property
-    def head_prefix(self) -> str:
-        return self._head_name
+        return getattr(self.pretrained, self.head_prefix)
 
     @property
     def config(self) -> Any:
@@ -74,13 +73,20 @@ class ScalarModel(nn.Module):
         """Whether an output layer that shares the embedding's weights has to be left out of files: there is none."""
         return False
 
-    def forward(self, rows: RaggedRows) -> Tensor:
+    def forward(self, rows: RaggedRows) -> Tensor | tuple[Tensor, Tensor]:
+        """The numbers, and with `balance` its scalar."""
         read = rows.predictors if self.at_predictors else rows.scored
         if self.split is not None:
             own, hidden = self.split.hidden_states(rows, self.backbone, read)
             return self.split.whole(self.head(hidden), own, read.numel())
-        hidden = rows.hidden_states(self.backbone, packed=self.packed, pad_token_id=self.pad_token_id)
-        return self.head(hidden[read])
+        hidden, router_logits = rows.run(
+            self.backbone,
+            packed=self.packed,
+            pad_token_id=self.pad_token_id,
+            router_logits=self.balance is not None,
+        )
+        values = self.head(hidden[read])
+        return values if self.balance is None else (values, self.balance(router_logits))
 
 
 def stored_head(path: str, head_prefix: str) -> Tensor | None:

@@ -24,8 +24,9 @@ class ScoreSpec:
 
     targets: int64 [T], the tokens that were generated.
     uniforms: float32 [T, n] in [0, 1), from which n candidates are drawn from q; None draws none.
+    candidates: int64 [T, n], tokens to score instead of drawn ones; excludes `uniforms`.
     top_k: candidates are drawn from the k likeliest tokens, renormalised; 0 means from all.
-    force_target: the generated token is always among the candidates: where missing, it replaces the last.
+    force_target: the generated token is always among those drawn: where missing, it replaces the last.
     temperature: τ of q and p.
     cross_entropy: also CE(p, q) in closed form; needs a posterior.
     chunk_size: positions per chunk; memory grows with it, results do not depend on it.
@@ -33,16 +34,27 @@ class ScoreSpec:
 
     targets: Tensor
     uniforms: Tensor | None = None
+    candidates: Tensor | None = None
     top_k: int = 0
     force_target: bool = True
     temperature: float = 1.0
     cross_entropy: bool = False
     chunk_size: int = 512
 
+    def __post_init__(self) -> None:
+        if self.uniforms is not None and self.candidates is not None:
+            raise ValueError("candidates are either given or drawn")
+
+    @property
+    def num_candidates(self) -> int:
+        source = self.candidates if self.uniforms is None else self.uniforms
+        return 0 if source is None else source.shape[1]
+
     def part(self, positions: Tensor) -> "ScoreSpec":
         """The same for some of the scored positions; int64 indices."""
         uniforms = None if self.uniforms is None else self.uniforms[positions]
-        return replace(self, targets=self.targets[positions], uniforms=uniforms)
+        candidates = None if self.candidates is None else self.candidates[positions]
+        return replace(self, targets=self.targets[positions], uniforms=uniforms, candidates=candidates)
 
 
 class Scores(NamedTuple):
@@ -153,7 +165,7 @@ class _ChunkedScores(torch.autograd.Function):
 
 def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
     positions = hidden.shape[0]
-    n = 0 if spec.uniforms is None else spec.uniforms.shape[1]
+    n = spec.num_candidates
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float32, device=hidden.device)
@@ -176,13 +188,9 @@ def _score_chunk(out: Scores, part: slice, log_q: Tensor, log_p: Tensor | None, 
     q = log_q.exp()
     out.entropy[part] = -_sum_products(q, log_q)
     out.target_logprobs[part] = log_q.gather(1, targets)[:, 0]
-    if spec.uniforms is not None:
-        drawn = draw_candidates(q, spec.uniforms[part], spec.top_k)
-        if spec.force_target:
-            missing = (drawn != targets).all(1)
-            drawn[:, -1] = torch.where(missing, targets[:, 0], drawn[:, -1])
-        out.candidates[part] = drawn
-        out.candidate_logprobs[part] = log_q.gather(1, drawn)
+    if spec.num_candidates:
+        out.candidates[part] = _candidates(q, part, spec)
+        out.candidate_logprobs[part] = log_q.gather(1, out.candidates[part])
     if log_p is not None:
         p = log_p.exp()
         cross_entropy = -_sum_products(p, log_q)
@@ -191,6 +199,18 @@ def _score_chunk(out: Scores, part: slice, log_q: Tensor, log_p: Tensor | None, 
         out.posterior_candidate_logprobs[part] = log_p.gather(1, out.candidates[part])
         if spec.cross_entropy:
             out.cross_entropy[part] = cross_entropy
+
+
+def _candidates(q: Tensor, part: slice, spec: ScoreSpec) -> Tensor:
+    if spec.candidates is not None:
+        return spec.candidates[part]
+    assert spec.uniforms is not None
+    drawn = draw_candidates(q, spec.uniforms[part], spec.top_k)
+    if spec.force_target:
+        targets = spec.targets[part]
+        missing = (drawn != targets[:, None]).all(1)
+        drawn[:, -1] = torch.where(missing, targets, drawn[:, -1])
+    return drawn
 
 
 def draw_candidates(q: Tensor, uniforms: Tensor, top_k: int) -> Tensor:

@@ -44,13 +44,35 @@ def rotate_checkpoints(parent: Path, keep: int) -> None:
 
 def rotate(parent: Path, pattern: re.Pattern, keep: int) -> None:
     """Keeps the newest `keep` folders that match, by step; 0 or less keeps all."""
-    found = sorted((int(m.group(1)), f) for f in parent.iterdir() if (m := pattern.match(f.name)))
+    found = _by_step(parent, pattern)
     for _, folder in found[:-keep] if keep > 0 else []:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def rotate_hf_copies(parent: Path, keep: int) -> None:
     rotate(parent, _HF_COPY, keep)
+
+
+def limit_size(parent: Path, gigabytes: float) -> None:
+    """Removes the oldest checkpoints and Hugging Face copies until all of them together take at most so many GB (10⁹
+    bytes); the newest of each kind stays in any case."""
+    kinds = [_by_step(parent, pattern) for pattern in (_TAG, _HF_COPY)]
+    removable = sorted(entry for kind in kinds for entry in kind[:-1])
+    total = sum(_size(folder) for kind in kinds for _, folder in kind)
+    for _, folder in removable:
+        if total <= gigabytes * 1e9:
+            return
+        total -= _size(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_step(parent: Path, pattern: re.Pattern) -> list[tuple[int, Path]]:
+    """Folders that match, oldest first."""
+    return sorted((int(m.group(1)), f) for f in parent.iterdir() if (m := pattern.match(f.name)))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def latest_state(parent: Path) -> tuple[str, dict[str, Any]] | None:

@@ -24,6 +24,9 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
     """Joins the group described by MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE: NCCL on GPUs, Gloo on CPUs.
 
     Without these variables this process is a group of its own, so that `python3 -m ...` needs no launcher.
+
+    Raises:
+        UserError: a launcher that leaves the port open.
     """
     if dist.is_initialized():
         return
@@ -34,12 +37,16 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
     if "WORLD_SIZE" not in os.environ:
-        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
-    os.environ.setdefault("LOCAL_RANK", "0")
-    if os.environ["MASTER_PORT"] == "0":
         from openrlhf.utils.network import free_port
 
-        os.environ["MASTER_PORT"] = str(free_port())
+        port = str(free_port())
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    os.environ.setdefault("LOCAL_RANK", "0")
+    if os.environ.get("MASTER_PORT") == "0":
+        raise UserError(
+            "MASTER_PORT is 0, so the ranks cannot agree where to meet: launch with torchrun --standalone, or name a "
+            "port (--master_port 29500)"
+        )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "nccl"

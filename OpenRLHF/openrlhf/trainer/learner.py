@@ -76,10 +76,13 @@ class Learner:
         micro_batches = self.objective.before_step(self, micro_batches)
         parts = [(self.objective, micro) for micro in micro_batches]
         parts += [(objective, micro) for objective, own in auxiliary for micro in own]
+        tokens = 0.0
+        if self.network.balance is not None:
+            tokens = self.sum_over_ranks(sum(_real_tokens(examples) for _, examples in parts))
         for i, (objective, examples) in enumerate(parts):
             last = i == len(parts) - 1
             self.engine.set_gradient_accumulation_boundary(last)
-            self._accumulate(objective, examples, tally)
+            self._accumulate(objective, examples, tally, tokens)
             if last:
                 tally.maxima["grad_norm"] = self._update()
             else:
@@ -97,9 +100,15 @@ class Learner:
         self.engine.step()
         return float(self.engine.get_global_grad_norm() if norm is None else norm)
 
-    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally) -> None:
+    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally, tokens: float) -> None:
+        """tokens: of the whole step on all ranks, of which each micro-batch's balancing loss gets its share."""
         batch = self._collate(objective, examples)
-        loss = objective.loss(self._outputs(objective, batch), batch, tally)
+        outputs, balance = self._forward(objective, batch)
+        loss = objective.loss(outputs, batch, tally)
+        if balance is not None and self.network.balance is not None:
+            share = _real_tokens(examples) / max(tokens, 1)
+            tally.add_total("aux_loss", float(balance.detach()) * share)
+            loss = loss + balance * (share * self.network.balance.coef)
         tally.add_total("loss", float(loss.detach()))
         tally.add_total("trained_tokens", batch.tokens)
         # DeepSpeed averages over ranks, while the loss is a share of a sum over the whole batch.
@@ -117,14 +126,21 @@ class Learner:
         return batch
 
     def _outputs(self, objective: Objective, batch: MicroBatch) -> Scores | Tensor:
-        """With gradient; the posterior's pass, without gradient, comes first."""
+        return self._forward(objective, batch)[0]
+
+    def _forward(self, objective: Objective, batch: MicroBatch) -> tuple[Scores | Tensor, Tensor | None]:
+        """What the objective reads, and the balancing loss of a mixture of experts, both with gradient; the posterior's
+        pass, without gradient, comes first."""
         if isinstance(self.network, ScalarModel):
-            return self.engine(batch.rows)
+            values = self.engine(batch.rows)
+            return (values, None) if self.network.balance is None else values
         posterior_hidden, posterior_head = None, None
         if objective.needs_posterior and self.posterior is not None and batch.posterior_rows is not None:
             posterior_hidden = self.posterior.hidden(batch.posterior_rows)
             posterior_head = self.posterior.head
-        return Scores(*self.engine(batch.rows, objective.spec(batch), posterior_hidden, posterior_head))
+        scores = self.engine(batch.rows, objective.spec(batch), posterior_hidden, posterior_head)
+        fields = len(Scores._fields)
+        return Scores(*scores[:fields]), scores[fields] if self.network.balance is not None else None
 
     @torch.no_grad()
     def evaluate(self, micro_batches: MicroBatches) -> Tally:
@@ -170,3 +186,7 @@ class Learner:
 def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
     """Splits a number per scored token of a micro-batch."""
     return [part.tolist() for part in flat.split([len(example.scored) for example in examples])]
+
+
+def _real_tokens(examples: Sequence[Example]) -> int:
+    return sum(len(example.ids) for example in examples if example.weight)

@@ -11,7 +11,7 @@ from openrlhf.config.schedule import learning_rate, warmup_steps
 from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.models.saving import save_pretrained
 from openrlhf.trainer.batching import Example, ranks_per_share, split_over_ranks
-from openrlhf.trainer.checkpoint import latest_state, rotate_hf_copies, tag_of
+from openrlhf.trainer.checkpoint import latest_state, limit_size, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 from openrlhf.trainer.run_log import Progress, RunLog
@@ -137,6 +137,8 @@ class OfflineTrainer:
             self.save_model(copy)
             if self.rank == 0:
                 rotate_hf_copies(copy.parent, self.args.max_ckpt_num)
+        if self.rank == 0 and Path(self.args.ckpt_path).is_dir():
+            limit_size(Path(self.args.ckpt_path), self.args.max_ckpt_mem)
 
     def save_model(self, folder: Path) -> None:
         if self.objective.config_figures:

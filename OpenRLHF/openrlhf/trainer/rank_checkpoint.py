@@ -44,7 +44,8 @@ def save_learner(
 
 def load_learner(learner: Learner, parent: str, tag: str) -> None:
     """Collective. Only checkpoints that you wrote yourself: DeepSpeed unpickles its files."""
-    loaded, _ = learner.engine.load_checkpoint(parent, tag)
+    # Weights of 4 bits have entries of their own in the file, but cannot take them back; they never change anyway.
+    loaded, _ = learner.engine.load_checkpoint(parent, tag, load_module_strict=not learner.args.load_in_4bit)
     if loaded is None:
         raise RuntimeError(f"DeepSpeed found no checkpoint {tag} in {parent}")
     if learner.posterior is not None:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from openrlhf.config import rules
 from openrlhf.config.effects import ineffective_flags
 from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
-from openrlhf.config.rules import needs_reference, rl_rules, sft_rules
+from openrlhf.config.rules import kd_rules, needs_reference, prm_rules, rl_rules, sft_rules
+from toy_models import toy_config, toy_experts
 
 BASE = ["--pretrain", "m", "--prompt_data", "d.json", "--label_key", "answer", "--n_samples_per_prompt", "4"]
 PPO = ["--pretrain", "m", "--prompt_data", "d.json", "--remote_rm_url", "http://host/score"]
@@ -356,11 +358,15 @@ def test_intro_flags_have_no_effect_under_another_estimator():
     assert said == {"--intro_top_k": "--advantage_estimator is rloo, not intro."}
 
 
-def test_flags_that_are_only_accepted_say_so_in_sft_too():
+def test_a_balancing_loss_has_no_effect_on_a_dense_model(tmp_path: Path):
     parser = build_parser("train_sft")
-    argv = ["--pretrain", "m", "--dataset", "d", "--max_len", "99", "--aux_loss_coef", "0.1"]
-    said = ineffective_flags(parser.parse_args(argv), given_flags(parser, argv))
-    assert said == ["--aux_loss_coef has no effect: no balancing loss is added for mixtures of experts."]
+    for config, expected in (
+        (toy_config(), ["--aux_loss_coef has no effect: the model is no mixture of experts."]),
+        (toy_experts().config, []),
+    ):
+        config.save_pretrained(tmp_path)
+        argv = ["--pretrain", str(tmp_path), "--dataset", "d", "--max_len", "99", "--aux_loss_coef", "0.1"]
+        assert ineffective_flags(parser.parse_args(argv), given_flags(parser, argv)) == expected
 
 
 def test_split_rows_are_packed_and_go_through_sdpa():
@@ -388,3 +394,40 @@ def test_sft_rules():
         sft("--multiturn", "--apply_chat_template", "--pretrain_mode")
     with pytest.raises(UserError, match="--dataset is missing"):
         sft("--dataset", "")
+
+
+def test_a_process_reward_model_needs_a_placeholder_and_none_or_several_reward_tokens():
+    def prm(*argv: str) -> Namespace:
+        return prm_rules(build_parser("train_prm").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))[0]
+
+    assert prm("--placeholder_token", "ки").reward_tokens is None
+    assert prm("--placeholder_token", "ки", "--reward_tokens").reward_tokens is None
+    assert prm("--placeholder_token", "ки", "--reward_tokens", "+", "-").reward_tokens == ["+", "-"]
+    with pytest.raises(UserError, match="--placeholder_token is missing"):
+        prm()
+    with pytest.raises(UserError, match="at least two"):
+        prm("--placeholder_token", "ки", "--reward_tokens", "+")
+
+
+def test_distillation_needs_a_teacher_and_a_weight_between_0_and_1():
+    def kd(*argv: str) -> Namespace:
+        return kd_rules(build_parser("train_kd").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))[0]
+
+    assert kd("--teacher_model", "t").kd_coef == 0.4
+    with pytest.raises(UserError, match="--teacher_model is missing"):
+        kd()
+    with pytest.raises(UserError, match=r"--kd_coef 1\.5 is out of range"):
+        kd("--teacher_model", "t", "--kd_coef", "1.5")
+
+
+def test_weights_of_4_bits_are_trained_through_lora_and_not_sharded(monkeypatch: pytest.MonkeyPatch):
+    flags = ["--output_key", "response", "--load_in_4bit"]
+    monkeypatch.setattr(rules, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs the package bitsandbytes"):
+        sft(*flags)
+    monkeypatch.setattr(rules, "find_spec", lambda name: object())
+    with pytest.raises(UserError, match="add --lora_rank"):
+        sft(*flags)
+    with pytest.raises(UserError, match="--zero_stage 3"):
+        sft(*flags, "--lora_rank", "8", "--zero_stage", "3")
+    assert sft(*flags, "--lora_rank", "8")[0].load_in_4bit

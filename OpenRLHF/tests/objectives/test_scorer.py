@@ -64,6 +64,48 @@ def test_gradients_equal_autograd_through_full_logits(chunk_size: int, temperatu
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("chunk_size", [1, 4, 0])
+def test_given_candidates_are_scored_as_they_are_and_renormalise_exactly(chunk_size: int) -> None:
+    """Softmax over chosen tokens: the gradient must vanish for all others, also where a token is given twice."""
+    generator = torch.manual_seed(2)
+    head = ScoringHead(6, 11)
+    hidden = torch.randn(9, 6, generator=generator, requires_grad=True)
+    candidates = torch.randint(0, 11, (9, 3), generator=generator)
+    weights = torch.randn(9, 3, generator=generator)
+    spec = ScoreSpec(torch.zeros(9, dtype=torch.long), candidates=candidates, chunk_size=chunk_size)
+    scores = Scores(*head(hidden, spec))
+    logits = hidden @ head.weight.T + head.bias
+    inputs = [hidden, head.weight, head.bias]
+    torch.testing.assert_close(scores.candidates, candidates)
+    torch.testing.assert_close(scores.candidate_logprobs, torch.log_softmax(logits, -1).gather(1, candidates))
+    actual = torch.autograd.grad((weights * torch.log_softmax(scores.candidate_logprobs, -1)).sum(), inputs)
+    plain = torch.autograd.grad((weights * torch.log_softmax(logits.gather(1, candidates), -1)).sum(), inputs)
+    for a, b in zip(actual, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_candidates_are_either_given_or_drawn() -> None:
+    with pytest.raises(ValueError, match="given or drawn"):
+        ScoreSpec(torch.zeros(1, dtype=torch.long), torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long))
+
+
+def test_a_teacher_of_another_width_gives_its_cross_entropy_and_gradient() -> None:
+    head, teacher = ScoringHead(5, 13, bias=False), ScoringHead(3, 13)
+    hidden, theirs = torch.randn(4, 5, requires_grad=True), torch.randn(4, 3)
+    spec = ScoreSpec(torch.zeros(4, dtype=torch.long), cross_entropy=True, chunk_size=3)
+    scores = Scores(*head(hidden, spec, theirs, teacher))
+    p = torch.softmax(theirs @ teacher.weight.T + teacher.bias, -1).detach()
+    plain = torch.nn.functional.cross_entropy(hidden @ head.weight.T, p, reduction="none")
+    torch.testing.assert_close(scores.cross_entropy, plain)
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0])
+    for ours, expected in zip(
+        torch.autograd.grad((weights * scores.cross_entropy).sum(), [hidden, head.weight]),
+        torch.autograd.grad((weights * plain).sum(), [hidden, head.weight]),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_kl_is_that_of_the_posterior_against_the_policy() -> None:
     head = ScoringHead(5, 13, bias=False)
     hidden, posterior = torch.randn(4, 5), torch.randn(4, 5)

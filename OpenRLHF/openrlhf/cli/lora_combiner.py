@@ -1,0 +1,38 @@
+"""Adds a LoRA adapter to its model: python3 -m openrlhf.cli.lora_combiner --model_path … --lora_path … ..."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from openrlhf.config.errors import UserError
+from openrlhf.config.flags import build_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 2 something the user can mend."""
+    args = build_parser("lora_combiner").parse_args(argv)
+    try:
+        combine(args.model_path, args.lora_path, args.output_path, is_rm=args.is_rm, bf16=args.bf16)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {args.output_path}")
+    return 0
+
+
+def combine(model_path: str, lora_path: str, output_path: str, *, is_rm: bool, bf16: bool) -> None:
+    """Writes a plain Hugging Face folder."""
+    from openrlhf.models.adapters import merged_network
+    from openrlhf.models.loader import load_tokenizer
+    from openrlhf.models.saving import save_pretrained
+
+    output = Path(output_path)
+    if output.exists() and any(Path(p).exists() and output.samefile(p) for p in (model_path, lora_path)):
+        raise UserError(f"--output_path {output_path} is what is read: give another folder")
+    tokenizer = load_tokenizer(model_path)
+    network = merged_network(model_path, lora_path, is_rm=is_rm, bf16=bf16)
+    save_pretrained(network, tokenizer, output, source=model_path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
