@@ -1,18 +1,12 @@
-"""Run by the tests as a process of its own, one per rank: optimiser steps of any objective, results to a file.
+"""Run by the tests, one process per rank (launching.py): optimiser steps of any objective."""
 
-argv: rank, world size, port, scenarios (JSON: name → flags and settings), and the file that rank 0 writes. All
-scenarios run in the same processes, since starting them takes longer than running them.
-"""
-
-import json
-import os
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from launching import run_as_rank
 
 if TYPE_CHECKING:
     from openrlhf.trainer.learner import Learner
@@ -162,17 +156,5 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     return {"losses": losses, "gradients": learner.gradients, "norm": learner.norm}
 
 
-def main() -> None:
-    rank, world_size, port, scenarios, output = sys.argv[1:]
-    os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    from openrlhf.trainer.deepspeed_setup import init_process_group
-
-    init_process_group()
-    results = {name: run(settings, int(rank), int(world_size)) for name, settings in json.loads(scenarios).items()}
-    if rank == "0":
-        torch.save(results, output)
-    dist.barrier()
-
-
 if __name__ == "__main__":
-    main()
+    run_as_rank(run)

@@ -1,16 +1,14 @@
 """Run by the tests as a process of its own, one per rank: optimiser steps of reward models, DPO and KTO.
 
-argv: as for learner_program. A scenario names an `objective` and has flags and settings besides.
+A scenario (see launching.py) names an `objective` and has flags and settings besides.
 """
 
-import json
-import os
-import sys
 from argparse import Namespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from launching import run_as_rank
 from learner_program import FLAGS
 
 from openrlhf.objectives.base import Objective
@@ -100,17 +98,5 @@ def run(settings: dict[str, Any], rank: int, world_size: int) -> dict:
     return {"evaluated": evaluated, "trained": trained, "gradients": learner.gradients}
 
 
-def main() -> None:
-    rank, world_size, port, scenarios, output = sys.argv[1:]
-    os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    from openrlhf.trainer.deepspeed_setup import init_process_group
-
-    init_process_group()
-    results = {name: run(settings, int(rank), int(world_size)) for name, settings in json.loads(scenarios).items()}
-    if rank == "0":
-        torch.save(results, output)
-    dist.barrier()
-
-
 if __name__ == "__main__":
-    main()
+    run_as_rank(run)

@@ -55,7 +55,8 @@ def alone(folder: Path) -> dict:
     """Scenarios on one rank."""
     replicated = {kind: {**flags, "zero_stage": 0} for kind, flags in POSTERIORS.items()}
     lora = {"lora": {"lora_rank": 4, "steps": 2}}
-    return launch(folder, 1, {**SPLITS_ALONE, **OTHERS_ALONE, **replicated, **lora, "one rationale": {"count": 1}})
+    scenarios = {**SPLITS_ALONE, **OTHERS_ALONE, **replicated, **lora, "one rationale": {"count": 1}}
+    return launch("learner_program.py", folder, 1, scenarios, pretrain=str(folder / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,8 @@ def together(folder: Path) -> dict:
     sharded = {kind: {**flags, "gradient_checkpointing": True} for kind, flags in POSTERIORS.items()}
     interrupted = {"intro_posterior": "ema", "steps": 3, "micro": 2, "checkpoint": str(folder / "_actor")}
     checkpoints = {"whole": interrupted, "continued": {**interrupted, "resume": True}}
-    return launch(
-        folder, 2, {**SPLITS_TOGETHER, **OTHERS_TOGETHER, **sharded, **checkpoints, "one rationale": {"count": 1}}
-    )
+    scenarios = {**SPLITS_TOGETHER, **OTHERS_TOGETHER, **sharded, **checkpoints, "one rationale": {"count": 1}}
+    return launch("learner_program.py", folder, 2, scenarios, pretrain=str(folder / "model"))
 
 
 def plain_gradients(count: int) -> tuple[float, dict[str, torch.Tensor]]:

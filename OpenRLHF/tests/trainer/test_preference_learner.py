@@ -1,22 +1,17 @@
 """Reward models, DPO and KTO on DeepSpeed: the gradients are those of the plain formulas, however a batch is split."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from launching import launch
 from preference_program import labels, rows
 from torch import Tensor
 from transformers import Qwen2ForSequenceClassification
 
-from openrlhf.utils.network import free_port
 from toy_models import save_toy, toy_config, toy_model
 
-PROGRAM = Path(__file__).with_name("preference_program.py")
 OBJECTIVES = ("reward", "dpo", "ipo", "kto")
 # name: (ranks, flags and settings); 7 pairs, so that ranks have shares of different sizes and idle micro-batches
 SPLITS: dict[str, tuple[int, dict]] = {
@@ -25,26 +20,6 @@ SPLITS: dict[str, tuple[int, dict]] = {
     "2 ranks, packed, zero3, 2 micro-batches": (2, {"zero_stage": 3, "micro": 2, "gradient_checkpointing": True}),
     "2 ranks, padded, zero2, 4 micro-batches": (2, {"zero_stage": 2, "micro": 1, "packing_samples": False}),
 }
-
-
-def launch(folder: Path, world_size: int, scenarios: dict[str, dict]) -> dict:
-    output = folder / f"results{world_size}.pt"
-    models = {name: str(folder / name) for name in ("pretrain", "reference", "reward_model")}
-    settings = json.dumps({name: {**models, **flags} for name, flags in scenarios.items()})
-    port = str(free_port())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(rank), str(world_size), port, settings, str(output)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    logs = [process.communicate(timeout=540)[0] for process in ranks]
-    assert all(process.returncode == 0 for process in ranks), "\n".join(logs)[-4000:]
-    return torch.load(output, weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +44,9 @@ def results(folder: Path) -> dict[tuple[str, str], dict]:
         }
         if ranks == 1:
             scenarios |= {f"{o}|lora": {"objective": o, "lora_rank": 4, "steps": 4} for o in OBJECTIVES}
-        found.update({tuple(name.split("|")): result for name, result in launch(folder, ranks, scenarios).items()})
+        models = {name: str(folder / name) for name in ("pretrain", "reference", "reward_model")}
+        made = launch("preference_program.py", folder, ranks, scenarios, **models)
+        found.update({tuple(name.split("|")): result for name, result in made.items()})
     return found
 
 

@@ -84,15 +84,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def run(folder: Path, world_size: int, scenarios: dict[str, dict]) -> dict:
+    return launch("learner_program.py", folder, world_size, scenarios, pretrain=str(folder / "model"))
+
+
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> dict:
-    return launch(folder, 1, {**TASKS, **family_scenarios(folder, 1)})
+    return launch(
+        "learner_program.py", folder, 1, {**TASKS, **family_scenarios(folder, 1)}, pretrain=str(folder / "model")
+    )
 
 
 @pytest.fixture(scope="module")
 def two(folder: Path) -> dict:
     """One group of two ranks."""
-    return launch(folder, 2, {**split_scenarios(2), **family_scenarios(folder, 2)})
+    return launch(
+        "learner_program.py",
+        folder,
+        2,
+        {**split_scenarios(2), **family_scenarios(folder, 2)},
+        pretrain=str(folder / "model"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +112,7 @@ def four(folder: Path) -> dict:
     """Two groups of two ranks, and one group of four, which is more than there are key-value heads."""
     groups = {name: split_scenarios(2)[name] for name in GROUPS}
     wide = {f"{name}, wide": split_scenarios(4)[name] for name in WIDE}
-    return launch(folder, 4, {**groups, **wide})
+    return run(folder, 4, {**groups, **wide})
 
 
 def assert_same(found: dict, expected: dict) -> None:

@@ -1,7 +1,6 @@
 """SFT, distillation and process rewards on DeepSpeed against plain PyTorch over full logits, however the batch is
 split; the balancing loss of experts; LoRA under ZeRO-3."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launching import launch
 from safetensors.torch import load_file
 from token_program import REWARD_TOKENS, examples
 from torch import Tensor
@@ -16,10 +16,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from openrlhf.trainer.batching import Example, split_over_ranks
-from openrlhf.utils.network import free_port
 from toy_models import byte_tokenizer, save_toy, toy_experts, toy_model
 
-PROGRAM = Path(__file__).with_name("token_program.py")
 COEF = 0.05
 OBJECTIVES = ("sft", "kd", "prm", "prm over all tokens")
 # ranks, flags: padded and packed, one to seven accumulation steps, all ZeRO stages
@@ -36,25 +34,6 @@ EXPERTS: dict[str, tuple[int, dict]] = {
     "2 ranks, padded": (2, {"zero_stage": 2, "micro": 2, "packing_samples": False}),
     "2 ranks, zero3": (2, {"zero_stage": 3, "micro": 2}),
 }
-
-
-def launch(folder: Path, world_size: int, scenarios: dict[str, dict]) -> dict:
-    """Runs all scenarios on `world_size` ranks; returns what rank 0 wrote, by scenario."""
-    output = folder / f"results{world_size}.pt"
-    port = str(free_port())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(rank), str(world_size), port, json.dumps(scenarios), str(output)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    logs = [process.communicate(timeout=540)[0] for process in ranks]
-    assert all(process.returncode == 0 for process in ranks), "\n".join(logs)[-4000:]
-    return torch.load(output, weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +78,8 @@ def results(folder: Path) -> dict[str, dict]:
         lora = {"objective": objective, "pretrain": paths["model"], "lora_rank": 4, "steps": 3, "micro": 2}
         scenarios[2][f"lora {name}|zero3"] = {**lora, "save": str(folder / f"lora_{name}")}
         scenarios[1][f"lora {name}|zero0"] = {**lora, "zero_stage": 0}
-    return {name: found for ranks, own in scenarios.items() for name, found in launch(folder, ranks, own).items()}
+    made = [launch("token_program.py", folder, ranks, own) for ranks, own in scenarios.items()]
+    return {name: found for results in made for name, found in results.items()}
 
 
 def row_logits(model: torch.nn.Module, example: Example) -> Tensor:
