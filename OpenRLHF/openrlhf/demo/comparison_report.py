@@ -92,13 +92,14 @@ def draw(results: Results, path: Path) -> None:
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.set(xlim=(0, 1), xlabel="greedy accuracy on held-out problems (95% interval)", title="At the end")
-    left.legend(frameon=False, loc="lower left")
+    left.legend(frameon=False, loc="upper left")  # where no accuracy is
     for colour, name in zip(COLOURS, CURVES, strict=True):
         steps, means = _mean_curve(results.get("long", {}).get(name, ()))
         if steps:
             right.plot(steps, means, color=colour, marker=".", label=name)
     right.set(ylim=(0, 1), xlabel="step", ylabel="greedy accuracy, mean over seeds", title="Long run, rate too large")
-    right.legend(frameon=False, fontsize=8, loc="lower left")
+    if right.lines:
+        right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     for axis in (left, right):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
