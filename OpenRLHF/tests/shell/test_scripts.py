@@ -89,7 +89,7 @@ def test_the_training_script_is_the_published_configuration(training_command):
 
 
 @pytest.mark.parametrize(
-    ("script", "method"), zip(TRAINING_SCRIPTS, ("intro", "group_norm", "rloo", "reinforce", "gae"), strict=True)
+    ("script", "method"), list(zip(TRAINING_SCRIPTS, ("intro", "group_norm", "rloo", "reinforce", "gae"), strict=True))
 )
 def test_every_method_trains_on_the_same_data_and_five_gpus(training_command, script, method):
     from openrlhf.config.flags import build_parser
