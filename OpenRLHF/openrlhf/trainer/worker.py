@@ -2,6 +2,7 @@
 
 import os
 import socket
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from openrlhf.utils.network import free_port
 TokenValues = list[list[list[float]]]
 
 
-class Worker:
+class Worker(ABC):
     """One rank of a role. Construct on every rank, ask rank 0 for its `address`, then `setup` all ranks at once."""
 
     def __init__(self, args: Any, rank: int, world_size: int) -> None:
@@ -50,10 +51,10 @@ class Worker:
         self.tokenizer = load_tokenizer(self.args.pretrain, use_fast=not self.args.disable_fast_tokenizer)
         self.load()
 
+    @abstractmethod
     def load(self) -> None:
         """Builds the role's model; the process group and `tokenizer` are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """A number per scored token; what it is depends on the role."""
-        raise NotImplementedError
