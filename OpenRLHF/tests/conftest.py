@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Ray's workers run at nice 15: beside anything else on the machine they would hardly run at all.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Set by test.sh where vLLM was installed: then a skipped test of it is a failure, not a remark.
 VLLM_REQUIRED = os.environ.get("INTRO_REQUIRE_VLLM") == "1"

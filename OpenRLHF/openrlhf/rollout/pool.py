@@ -2,7 +2,6 @@
 
 import importlib.util
 import inspect
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Completion, Key, Request, RolloutEngine, Sampling
 from openrlhf.rollout.errors import EngineError
+from openrlhf.utils.local_ray import start_local_ray
 
 ENGINES = ("auto", "vllm", "hf")
 
@@ -64,8 +64,7 @@ def open_pool(
 
     started = not ray.is_initialized()
     if started:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps every port on loopback
-        ray.init(include_dashboard=False, log_to_driver=False)
+        start_local_ray(log_to_driver=False)
     try:
         actors = _start_actors(model_path, choose_engine(engine), num_engines, options)
         pool = EnginePool(actors, stall_limit_s=stall_limit_s, stops_ray=started)

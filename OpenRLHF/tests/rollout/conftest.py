@@ -11,6 +11,8 @@ import torch
 from rollout_models import save_tiny_qwen2
 from transformers import AutoModelForCausalLM
 
+from openrlhf.utils.local_ray import start_local_ray
+
 
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory):
@@ -32,9 +34,8 @@ def reference(model_path):
 def cluster():
     """Ray on this machine; its workers find the tests' modules."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    ray.init(
+    start_local_ray(
         num_cpus=8,
-        include_dashboard=False,
         log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}},
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from openrlhf.config.errors import UserError
 from openrlhf.config.rules import reference_is_a_role
+from openrlhf.utils.local_ray import start_local_ray
 
 # Inside these processes nothing talks to a hub's progress bars, and CPU ranks share the cores.
 WORKER_ENVIRONMENT = {
@@ -19,7 +20,7 @@ WORKER_ENVIRONMENT = {
 
 
 def connect() -> None:
-    """Joins the cluster that started this job, or starts Ray on this machine: on loopback, without a dashboard."""
+    """Joins the cluster of RAY_ADDRESS, as a job does; without it starts Ray on this machine, on loopback."""
     import ray
 
     if ray.is_initialized():
@@ -27,9 +28,7 @@ def connect() -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(address="auto", log_to_driver=True)
         return
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # keeps every port on loopback
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(include_dashboard=False)
+    start_local_ray()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""A Ray of one's own, whatever clusters this machine remembers."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from openrlhf.utils.network import free_port
+
+# Connects as the commands do, and prints on which addresses this process and all that it started listen.
+PROGRAM = """
+import json, sys
+import psutil
+import ray  # before anything could tell it to stay on loopback
+from openrlhf.trainer.ray.cluster import connect
+
+connect()
+ray.get(ray.remote(lambda: 1).remote())
+me = psutil.Process()
+found = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")]
+print(json.dumps({"nodes": len(ray.nodes()), "listening": [c.laddr.ip for c in found if c.status == "LISTEN"]}))
+"""
+
+
+@pytest.mark.slow
+def test_ray_stays_on_loopback_and_does_not_follow_the_note_of_a_dead_cluster():
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # short: Ray's sockets lie in it
+        note = Path(folder) / "ray" / "ray_current_cluster"
+        note.parent.mkdir()
+        note.write_text(f"127.0.0.1:{free_port()}")
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "RAY_TMPDIR": folder, "RAY_ADDRESS": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["nodes"] == 1
+    assert len(seen["listening"]) > 5
+    assert {address.removeprefix("::ffff:") for address in seen["listening"]} == {"127.0.0.1"}
