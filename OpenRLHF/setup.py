@@ -15,6 +15,7 @@ EXTRAS = {
     "test": [
         "pytest==9.2.0",
         "pytest-timeout==2.4.0",
+        "pytest-xdist==3.8.0",
         "hypothesis==6.170.15",
         "ruff==0.17.6",
         "mypy==2.4.1",

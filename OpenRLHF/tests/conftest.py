@@ -10,51 +10,45 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Ray's workers run at nice 15: beside anything else on the machine they would hardly run at all.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# Set by test.sh where vLLM was installed: then a skipped test of it is a failure, not a remark.
-VLLM_REQUIRED = os.environ.get("INTRO_REQUIRE_VLLM") == "1"
-_ran = pytest.StashKey[set]()
-_skipped = pytest.StashKey[dict]()
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(VllmTests())
 
 
-def pytest_configure(config):
-    config.stash[_ran] = set()
-    config.stash[_skipped] = {}
+class VllmTests:
+    """Counts vLLM's tests, by reports: with pytest-xdist those of all its processes arrive where the summary is."""
+
+    # Set by test.sh where vLLM was installed: then a skipped test of it is a failure, not a remark.
+    required = os.environ.get("INTRO_REQUIRE_VLLM") == "1"
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+        self.skipped: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "vllm" in report.keywords:
+            if report.skipped:
+                self.skipped[report.nodeid] = reason(report)
+            elif report.when == "call":
+                self.ran.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped and "vllm" in reason(report).lower():
+            self.skipped[report.nodeid] = reason(report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.required and self.skipped and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.ran or self.skipped:
+            terminalreporter.write_line(f"vLLM: {len(self.ran)} tests ran, {len(self.skipped)} were skipped")
+        if self.required and self.skipped:
+            terminalreporter.write_line("vLLM is installed here, so none of its tests may be skipped:", red=True)
+            for name, why in self.skipped.items():
+                terminalreporter.write_line(f"  {name}: {why}", red=True)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if item.get_closest_marker("vllm"):
-        if report.skipped:
-            item.config.stash[_skipped][item.nodeid] = _reason(report)
-        elif report.when == "call":
-            item.config.stash[_ran].add(item.nodeid)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector):
-    report = yield
-    if report.skipped and "vllm" in _reason(report).lower():
-        collector.config.stash[_skipped][collector.nodeid] = _reason(report)
-    return report
-
-
-def _reason(report) -> str:
-    return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session, exitstatus):
-    if VLLM_REQUIRED and session.config.stash[_skipped] and exitstatus in (pytest.ExitCode.OK, 0):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    ran, skipped = config.stash[_ran], config.stash[_skipped]
-    if ran or skipped:
-        terminalreporter.write_line(f"vLLM: {len(ran)} tests ran, {len(skipped)} were skipped")
-    if VLLM_REQUIRED and skipped:
-        terminalreporter.write_line("vLLM is installed here, so none of its tests may be skipped:", red=True)
-        for name, reason in skipped.items():
-            terminalreporter.write_line(f"  {name}: {reason}", red=True)
+def reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return str(report.longrepr[-1]) if isinstance(report.longrepr, tuple | list) else str(report.longrepr)

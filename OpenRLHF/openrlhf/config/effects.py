@@ -26,7 +26,6 @@ NO_EVALUATION = "eval_n_samples eval_temperature eval_max_samples"
 ONLY_ACCEPTED = {
     "ring_head_stride": "--ring_attn_size exchanges all heads at once (DeepSpeed-Ulysses)",
     "actor_init_on_gpu": "DeepSpeed decides where weights are initialised",
-    "deepspeed_enable_sleep": "the trainer's state stays where it is; --adam_offload keeps it in CPU memory",
     "perf": "the seconds of every phase are always logged",
     "vllm_sync_with_ray": "weights are sent as --vllm_sync_backend says",
 }
@@ -68,6 +67,8 @@ def _reasons(args: Namespace, given: Set[str]) -> Iterator[tuple[str, str]]:
         yield from _preference_reasons(args)
         return
     yield "max_ckpt_mem", "--max_ckpt_num limits the checkpoints that are kept"
+    if args.adam_offload:
+        yield "deepspeed_enable_sleep", "--adam_offload keeps the optimiser's state in CPU memory anyway"
     yield "max_len", "lengths are limited by --prompt_max_len and --generate_max_len"
     if not args.eval_dataset:
         yield NO_EVALUATION, "there is no --eval_dataset"

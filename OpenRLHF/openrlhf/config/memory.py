@@ -6,6 +6,10 @@ from typing import Any
 GIB = 2**30
 
 
+# The parts of `actor_memory` that stay on a GPU between updates.
+RESIDENT = ("weights", "optimiser", "frozen copies", "moving average")
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """parameters: all of them, tied ones once. layer: of the largest decoder layer. embedding: vocabulary × width."""

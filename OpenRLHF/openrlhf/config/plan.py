@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.config.errors import UserError
-from openrlhf.config.memory import ModelShape, actor_memory, engine_weights
+from openrlhf.config.memory import RESIDENT, ModelShape, actor_memory, engine_weights
 from openrlhf.config.rules import actor_world_size, needs_reference, reference_is_a_role, reward_models
 from openrlhf.config.schedule import learning_rate, warmup_steps
 
@@ -197,6 +197,16 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
             + f"\nan actor rank needs about {total:.0f} GiB, a GPU has {available:.0f} for it: raise --zero_stage or "
             "--actor_num_gpus_per_node, add --gradient_checkpointing or --adam_offload, or lower "
             "--micro_train_batch_size or --generate_max_len"
+        )
+    resident = sum(parts.get(name, 0.0) for name in RESIDENT)
+    if args.deepspeed_enable_sleep:
+        resident -= parts.get("optimiser", 0.0)
+    if args.colocate_all_models and resident > gpu_gib * (1 - share):
+        raise UserError(
+            "\n".join(lines)
+            + f"\nwhile engines generate, an actor rank keeps about {resident:.0f} GiB, and they leave "
+            f"{gpu_gib * (1 - share):.0f}: add --deepspeed_enable_sleep or --adam_offload, or lower "
+            "--vllm_gpu_memory_utilization"
         )
     if weights > gpu_gib * share:
         raise UserError(

@@ -53,6 +53,10 @@ def rl_rules(args: Namespace) -> tuple[Namespace, list[str]]:
     if args.vllm_enable_sleep and not args.colocate_all_models:
         args.vllm_enable_sleep = False
         notes.append("--vllm_enable_sleep is dropped: engines sleep only with --colocate_all_models.")
+    if args.deepspeed_enable_sleep and args.adam_offload:
+        args.deepspeed_enable_sleep = False  # nothing would be left to move
+    if args.deepspeed_enable_sleep and args.zero_stage != 3:
+        raise UserError(f"--deepspeed_enable_sleep needs --zero_stage 3, found {args.zero_stage}: change one of them")
     _check_placement(args)
     return args, notes
 

@@ -8,11 +8,11 @@ from openrlhf.objectives.value import ValueObjective
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_scalar
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
-from openrlhf.trainer.worker import TokenValues, Worker
+from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.utils.tally import Tally
 
 
-class CriticWorker(Worker):
+class CriticWorker(TrainingWorker):
     def load(self) -> None:
         args = self.args
         critic = trainable_scalar(
@@ -23,10 +23,6 @@ class CriticWorker(Worker):
             at_predictors=True,
         )
         self.learner = Learner(args, critic, ValueObjective(args.value_clip), args.critic_learning_rate)
-
-    def score(self, micro_batches: MicroBatches) -> TokenValues:
-        """Values of the states before the scored tokens."""
-        return self.learner.outputs(micro_batches)
 
     def train_step(self, micro_batches: MicroBatches, learning_rate: float) -> Tally:
         return self.learner.train_step(micro_batches, learning_rate)

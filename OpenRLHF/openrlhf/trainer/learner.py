@@ -176,6 +176,27 @@ class Learner:
         flat = [self.reference.logprobs(batch, self.args.score_chunk_size) for batch in rows]
         return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
 
+    def sleep(self) -> None:
+        """Moves the optimiser's state to CPU memory: master weights and moments, 12 bytes a parameter. ZeRO-3 only."""
+        self._move_optimizer(torch.device("cpu"))
+
+    def wake(self) -> None:
+        """Moves the optimiser's state back, before the next `train_step`."""
+        self._move_optimizer(self.device)
+
+    def optimizer_tensors(self) -> list[Tensor]:
+        """This rank's master weights and their moments."""
+        states = self.engine.optimizer.optimizer.state.items()
+        tensors = [tensor for master, state in states for tensor in (master, *state.values())]
+        return [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.dim()]
+
+    def _move_optimizer(self, device: torch.device) -> None:
+        # In stages 1 and 2 DeepSpeed keeps views of the master weights, which would stay behind.
+        for tensor in self.optimizer_tensors():
+            tensor.data = tensor.data.to(device, copy=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def sum_over_ranks(self, value: float) -> float:
         """Collective: the same sum on every rank; ranks that share their rows count once."""
         total = torch.tensor(value, dtype=torch.float64, device=self.device)

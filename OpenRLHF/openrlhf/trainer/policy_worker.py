@@ -14,14 +14,14 @@ from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor
 from openrlhf.trainer.posterior import supply_frozen_models
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.trainer.weight_average import WeightAverage
-from openrlhf.trainer.worker import TokenValues, Worker
 from openrlhf.utils.tally import Tally
 
 EMA_DECAY = 0.992  # as in OpenRLHF
 
 
-class PolicyWorker(Worker):
+class PolicyWorker(TrainingWorker):
     """`average` holds the moving average that --enable_ema saves instead of the last weights."""
 
     def load(self) -> None:
@@ -31,10 +31,6 @@ class PolicyWorker(Worker):
         supply_frozen_models(self.learner, args, pad)
         self.average = WeightAverage(actor, EMA_DECAY) if args.enable_ema else None
         self._pretraining = SftObjective(args.score_chunk_size, "ptx_loss")
-
-    def score(self, micro_batches: MicroBatches) -> TokenValues:
-        """Log-probabilities at the sampling temperature."""
-        return self.learner.outputs(micro_batches)
 
     def train_step(
         self,

@@ -71,6 +71,7 @@ class RLTrainer:
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
+        self.trainers("sleep")
         if self.state.step:
             self.sync_weights()  # the engines started from --pretrain
         elif self.args.eval_steps > 0:
@@ -101,7 +102,9 @@ class RLTrainer:
                 self.roles.engines.sleep()  # colocated engines give their memory to the update
             prepared, figures = self.roles.algorithm.prepare(rollouts, self.state.kl_coef)
             metrics.update(figures)
+            self.trainers("wake")
             metrics.update(self.update(prepared))
+            self.trainers("sleep")
         if "train/kl" in metrics:
             self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], self.args.kl_target, len(rollouts))
         with self.progress.phase("sync"):
@@ -144,6 +147,13 @@ class RLTrainer:
         self.state.consumed_samples += len(rollouts)
         metrics = update_metrics(policy_tallies, rate, skipped, self.state.skipped_steps)
         return metrics | critic_metrics(critic_tallies, critic_rate)
+
+    def trainers(self, call: str) -> None:
+        """ "sleep" or "wake": with --deepspeed_enable_sleep, optimisers leave the GPUs except while they are needed."""
+        if self.args.deepspeed_enable_sleep:
+            for role in (self.roles.policy, self.roles.critic):
+                if role is not None:
+                    role.call(call)
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""

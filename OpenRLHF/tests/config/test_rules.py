@@ -147,6 +147,13 @@ def test_sleeping_engines_need_colocation():
     assert intro(*colocated)[0].vllm_enable_sleep is True
 
 
+def test_a_sleeping_trainer_needs_zero_3_and_has_nothing_to_move_under_adam_offload():
+    assert intro("--deepspeed_enable_sleep", "--zero_stage", "3")[0].deepspeed_enable_sleep
+    with pytest.raises(UserError, match="needs --zero_stage 3, found 2"):
+        intro("--deepspeed_enable_sleep", "--zero_stage", "2")
+    assert not intro("--deepspeed_enable_sleep", "--adam_offload", "--zero_stage", "2")[0].deepspeed_enable_sleep
+
+
 def test_the_rollout_batch_is_a_multiple_of_the_actor_ranks():
     with pytest.raises(UserError, match="--rollout_batch_size 100 cannot be shared equally by 16"):
         intro("--rollout_batch_size", "100", "--actor_num_nodes", "2")

@@ -30,7 +30,7 @@ def reference(model_path):
     return AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster():
     """Ray on this machine; its workers find the tests' modules."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]

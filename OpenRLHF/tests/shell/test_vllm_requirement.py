@@ -16,21 +16,22 @@ BODIES = {
 }
 
 
-def status(folder: Path, body: str, required: bool) -> tuple[int, str]:
+def status(folder: Path, body: str, required: bool, *options: str) -> tuple[int, str]:
     (folder / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    vllm: needs vLLM\n")
     # A second file, since a run without any test has a status of its own.
     (folder / "test_it.py").write_text(BODIES[body])
     (folder / "test_beside.py").write_text("def test_b():\n    pass\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
     environment = {**os.environ, "INTRO_REQUIRE_VLLM": "1" if required else "0"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout
 
 
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
 @pytest.mark.parametrize("body", ["marked", "module"])
-def test_a_skipped_vllm_test_fails_where_vllm_is_required(tmp_path, body):
-    code, output = status(tmp_path, body, required=True)
+def test_a_skipped_vllm_test_fails_where_vllm_is_required(tmp_path, body, options):
+    code, output = status(tmp_path, body, True, *options)
     assert code == 1
     assert "none of its tests may be skipped" in output
     assert "test_it.py" in output
@@ -42,5 +43,6 @@ def test_other_skips_and_vllm_tests_that_ran_pass(tmp_path, body, required):
     assert code == 0, output
 
 
-def test_the_summary_counts_the_vllm_tests_that_ran(tmp_path):
-    assert "vLLM: 1 tests ran, 0 were skipped" in status(tmp_path, "run", required=True)[1]
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_the_summary_counts_the_vllm_tests_that_ran(tmp_path, options):
+    assert "vLLM: 1 tests ran, 0 were skipped" in status(tmp_path, "run", True, *options)[1]

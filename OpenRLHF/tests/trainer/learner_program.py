@@ -132,7 +132,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     options = dict(settings)
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
-    task = options.pop("task", "")
+    task, naps = options.pop("task", ""), options.pop("naps", False)
     args = Namespace(**{**FLAGS, **options})
     learner = build_learner(Recorder, args, task)
     first = 0
@@ -151,9 +151,22 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)
         losses.append(float(total) / args.ring_attn_size)  # ranks that share rows have the same loss
+        if naps:
+            nap(learner)
         if checkpoint and not resume and step == 0:
             save_learner(learner, checkpoint, 1, {"step": 1}, keep=2)
     return {"losses": losses, "gradients": learner.gradients, "norm": learner.norm}
+
+
+def nap(learner: "Learner") -> None:
+    """Sleeps and wakes; whatever still read the memory that was given up would read NaN."""
+    own = sum(p.ds_tensor.numel() for p in learner.network.parameters() if p.requires_grad)
+    assert sum(tensor.numel() for tensor in learner.optimizer_tensors()) == 3 * own
+    given_up = [tensor.data for tensor in learner.optimizer_tensors()]
+    learner.sleep()
+    for tensor in given_up:
+        tensor.fill_(float("nan"))
+    learner.wake()
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def together(folder: Path) -> dict:
     sharded = {kind: {**flags, "gradient_checkpointing": True} for kind, flags in POSTERIORS.items()}
     interrupted = {"intro_posterior": "ema", "steps": 3, "micro": 2, "checkpoint": str(folder / "_actor")}
     checkpoints = {"whole": interrupted, "continued": {**interrupted, "resume": True}}
-    scenarios = {**SPLITS_TOGETHER, **OTHERS_TOGETHER, **sharded, **checkpoints, "one rationale": {"count": 1}}
+    naps = {"naps": {"intro_posterior": "ema", "steps": 3, "micro": 2, "naps": True}}
+    scenarios = {**SPLITS_TOGETHER, **OTHERS_TOGETHER, **sharded, **checkpoints, **naps, "one rationale": {"count": 1}}
     return launch("learner_program.py", folder, 2, scenarios, pretrain=str(folder / "model"))
 
 
@@ -156,6 +157,11 @@ def test_a_continued_run_repeats_the_losses_of_one_that_was_not_interrupted(fold
     assert (folder / "_actor" / "latest").read_text() == "global_step1"
     assert not list((folder / "_actor").glob("*.partial"))
     assert together["continued"]["losses"] == together["whole"]["losses"][1:]
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_sleeps_between_steps_changes_nothing(together: dict) -> None:
+    assert together["naps"]["losses"] == together["whole"]["losses"]
 
 
 @pytest.mark.slow

@@ -113,7 +113,8 @@ def test_everything_colocated_with_kl_loss_moving_average_and_pretraining_text(f
         *("--remote_rm_url", str(folder / "reward.py"), "--colocate_all_models", "--vllm_num_engines", "1"),
         *("--use_kl_loss", "--kl_estimator", "k3", "--init_kl_coef", "0.1", "--enable_ema"),
         *("--pretrain_data", str(folder / "texts.jsonl"), "--ptx_coef", "0.5", "--max_epochs", "2"),
-        *("--save_hf_ckpt", "--max_ckpt_num", "1", "--zero_stage", "2"),
+        *("--save_hf_ckpt", "--max_ckpt_num", "1", "--zero_stage", "3", "--deepspeed_enable_sleep"),
+        "--vllm_enable_sleep",
     )
     assert "on the same ones" in output
     rows = metrics(folder, "colocated")

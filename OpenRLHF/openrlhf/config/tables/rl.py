@@ -87,8 +87,8 @@ PLACEMENT = (
     switch("colocate_all_models", "Put all models and the engines on the policy's GPUs, one after the"
            " other."),
     switch("ref_reward_offload", "Keep reference and reward models in CPU memory between uses."),
-    switch("deepspeed_enable_sleep", "Move the trainer's state to CPU memory while engines generate"
-           " (colocated)."),
+    switch("deepspeed_enable_sleep", "Keep the optimisers' state in CPU memory except while training; needs"
+           " --zero_stage 3."),
     switch("actor_init_on_gpu", "Initialise the policy's weights on the GPU."),
     switch("perf", "Print the time of every phase."),
 )

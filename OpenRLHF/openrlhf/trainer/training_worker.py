@@ -1,0 +1,22 @@
+"""One rank of a role that is trained."""
+
+from openrlhf.objectives.base import MicroBatches
+from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.worker import TokenValues, Worker
+
+
+class TrainingWorker(Worker):
+    """`load` sets `learner`."""
+
+    learner: Learner
+
+    def score(self, micro_batches: MicroBatches) -> TokenValues:
+        """Log-probabilities of a policy, at the sampling temperature; values of a critic."""
+        return self.learner.outputs(micro_batches)
+
+    def sleep(self) -> None:
+        """The optimiser's state goes to CPU memory until `wake`."""
+        self.learner.sleep()
+
+    def wake(self) -> None:
+        self.learner.wake()
