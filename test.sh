@@ -16,4 +16,5 @@ run() {
 run ruff check .
 run ruff format --check .
 run mypy
-run pytest "$@"
+# Most of the time goes into starting processes, so two lots of tests share the cores well.
+run pytest -n 2 --dist loadfile "$@"

@@ -12,7 +12,9 @@ EXTRAS = {
     "vllm": ["vllm==0.32.0"],
     "flash": ["flash-attn==2.8.3.post2"],
     "wandb": ["wandb"],
+    "bnb": ["bitsandbytes==0.50.2"],
     "test": [
+        "bitsandbytes==0.50.2",
         "pytest==9.2.0",
         "pytest-timeout==2.4.0",
         "pytest-xdist==3.8.0",

@@ -216,7 +216,7 @@ def _settle_model(args: Namespace) -> list[str]:
 
 def _check_4bit(args: Namespace) -> None:
     if find_spec("bitsandbytes") is None:
-        raise UserError("--load_in_4bit needs the package bitsandbytes: install it or remove the flag")
+        raise UserError("--load_in_4bit needs bitsandbytes: pip install -e '.[bnb]', or remove the flag")
     if not hasattr(args, "lora_rank"):
         return
     if args.lora_rank == 0:

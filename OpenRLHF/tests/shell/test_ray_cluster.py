@@ -78,6 +78,13 @@ def outside_loopback(process: psutil.Process) -> list[tuple[str, str]]:
     return found
 
 
+def name_of(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return ""
+
+
 @pytest.fixture
 def host(start, tmp_path):
     """A script that ran two jobs on its own head, and waits for the file `done` before it runs a third.
@@ -97,7 +104,7 @@ def host(start, tmp_path):
     )
     folder, address = wait_for(lambda: content(tmp_path / "head"), "head").split()
     children = psutil.Process(process.pid).children(recursive=True)
-    return process, Path(folder), address, {child.pid for child in children if child.name() != "sleep"}
+    return process, Path(folder), address, {child.pid for child in children if name_of(child) != "sleep"}
 
 
 def test_a_head_is_private_serves_who_has_its_token_and_ends_with_its_script(start, host, tmp_path):
