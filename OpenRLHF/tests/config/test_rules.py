@@ -254,7 +254,7 @@ def test_flash_attention_is_used_where_installed_and_replaced_with_a_note_elsewh
     assert "not installed" in notes[0]
     with pytest.raises(UserError, match="needs the package flash-attn"):
         intro("--attn_implementation", "flash_attention_2", "--bf16")
-    with pytest.raises(UserError, match="needs the package bitsandbytes"):
+    with pytest.raises(UserError, match="needs bitsandbytes"):
         intro("--load_in_4bit")
     monkeypatch.setattr("openrlhf.config.rules.find_spec", lambda name: object())
     args, notes = intro("--flash_attn", "--bf16")
@@ -430,7 +430,7 @@ def test_distillation_needs_a_teacher_and_a_weight_between_0_and_1():
 def test_weights_of_4_bits_are_trained_through_lora_and_not_sharded(monkeypatch: pytest.MonkeyPatch):
     flags = ["--output_key", "response", "--load_in_4bit"]
     monkeypatch.setattr(rules, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="needs the package bitsandbytes"):
+    with pytest.raises(UserError, match="needs bitsandbytes"):
         sft(*flags)
     monkeypatch.setattr(rules, "find_spec", lambda name: object())
     with pytest.raises(UserError, match="add --lora_rank"):
