@@ -128,7 +128,8 @@ class Arithmetic(Bases):
                 node = ex.Power(node, self.exponent())
             elif text == "!":
                 self.at += 1
-                node = ex.Call("factorial", (node,))
+                twice = self.text() == "!" and self.text(1) != "!" and self.accept("!")
+                node = ex.Call("factorial2" if twice else "factorial", (node,))
             elif text == "'":
                 primes = 0
                 while self.accept("'"):

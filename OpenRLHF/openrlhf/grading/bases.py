@@ -6,7 +6,7 @@ from itertools import permutations
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.cursor import Cursor
 from openrlhf.grading.lexer import FUNCTIONS, Token, Unreadable, names
-from openrlhf.grading.vocabulary import NOT_FACTORS
+from openrlhf.grading.vocabulary import BARS, NOT_FACTORS
 from openrlhf.grading.words import number_from_words
 
 _CONSTANTS = {"pi": "pi", "infty": "infinity", "emptyset": "empty", "varnothing": "empty"}
@@ -20,6 +20,8 @@ _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _MATRICES = names("matrix pmatrix bmatrix Bmatrix vmatrix array smallmatrix cases aligned")
+_HIGHEST_DERIVATIVE = 9
+_CLOSING = {"(": ")", "{": "}", "[": "]", "\\{": "\\}"}
 _UNREADABLE = names("overset underset stackrel color textcolor int iint oint sum prod lim")
 
 
@@ -59,18 +61,40 @@ class Bases(Cursor):
         opening = self.peek()
         if name[0] in _FUNCTION_LETTERS and self.text() == "(" and opening is not None and not opening.spaced:
             return self.applied(name)
-        if name in ("A", "B", "C", "D", "M", "P", "Q") and self.text() == "(":
+        if self.text() == "(" and (name in ("A", "B", "C", "D", "M", "P", "Q") or self.defines()):
             return self.applied(name)
         if self.text() == "(" and self.text(2) == ")" and (value := self.peek(1)) is not None and value.value == 0:
             # The value of some function at zero; nobody writes a product with zero.
             return self.applied(name)
         return node
 
+    def defines(self) -> bool:
+        r"""Whether this bracket makes the letter before it a function: I(\lambda) = … at the start of an answer."""
+        before = self.peek(-2)
+        if before is not None and before.text not in (",", ";", "or", "and"):
+            return False
+        inside = self.bracket_content()
+        plain = all(token.kind in ("letter", "command") or token.text == "," for token in inside)
+        return plain and bool(inside) and self.text(len(inside) + 2) == "="
+
+    def bracket_content(self) -> list[Token]:
+        """The tokens of the bracket that opens here; none where it does not close."""
+        depth = 0
+        for end in range(self.at, len(self.found)):
+            depth += {"(": 1, ")": -1}.get(self.found[end].text, 0)
+            if not depth:
+                return self.found[self.at + 1 : end]
+        return []
+
     def applied(self, name: str) -> ex.Node:
-        """f(…): an unknown function at its arguments."""
+        """f(…): an unknown function at its arguments; P(A | B) has two of another kind than P(A, B)."""
+        given = name == "P" and sum(token.text in BARS for token in self.bracket_content()) == 1
         self.expect("(")
-        saved, self.bars = self.bars, 0
-        arguments, _ = self.items(frozenset(")"))
+        saved, self.bars = self.bars, int(given)
+        arguments, _ = self.items(frozenset(")") | (BARS if given else frozenset()))
+        if given and self.accept(*BARS):
+            name = "P|"
+            arguments += self.items(frozenset(")"))[0]
         self.bars = saved
         self.expect(")")
         return ex.Call(name, tuple(arguments))
@@ -115,7 +139,10 @@ class Bases(Cursor):
                 conditions = [ex.Listed(tuple(conditions), joined)]
             if len(items) != 1:
                 raise Unreadable("a set of several elements with a condition")
-            return ex.SetBuilder(items[0], tuple(conditions))
+            element = items[0]
+            if isinstance(element, ex.Relation) and element.operators == ("in",):
+                element, conditions = element.sides[0], [*conditions, element]
+            return _set_builder(element, tuple(conditions))
         self.expect("\\}")
         return ex.SetOf(tuple(items))
 
@@ -170,7 +197,12 @@ class Bases(Cursor):
         if name in _STYLES and self.styles_number():
             return self.one_argument()
         if name in _ACCENTS:
-            return ex.Symbol(f"{name}:{self.raw_argument()}")
+            symbol = self.raw_argument()
+            if symbol in ("P", "E") and self.text() == "(":
+                return self.applied(symbol)
+            return ex.Symbol(f"{name}:{symbol}")
+        if name == "Pr" and self.text() == "(":
+            return self.applied("P")
         if name in FUNCTIONS:
             return self.function(name)
         if name in _FENCES:
@@ -181,19 +213,7 @@ class Bases(Cursor):
             return self.one_argument()
         if name in ("ldots", "dots", "cdots"):
             return ex.Symbol("...")
-        if name in (
-            "overset",
-            "underset",
-            "stackrel",
-            "color",
-            "textcolor",
-            "int",
-            "iint",
-            "oint",
-            "sum",
-            "prod",
-            "lim",
-        ):
+        if name in _UNREADABLE:
             raise Unreadable(f"the construct \\{name}")
         if name in NOT_FACTORS or not name.isalpha():
             raise Unreadable(f"unexpected \\{name}")
@@ -259,7 +279,7 @@ class Bases(Cursor):
         r"""The first digit of a number, leaving the rest: \frac12, \sqrt32; "x^10" is meant whole, though."""
         token = self.take()
         assert token.value is not None
-        before = self.peek(-2)
+        before = self.peek(-3) if (sign := self.peek(-2)) is not None and sign.text == "-" else sign
         if len(token.text) == 1 or not token.text.isdigit() or (before is not None and before.text == "^"):
             return ex.Number(token.value, token.decimals)
         rest = token.text[1:]
@@ -296,6 +316,8 @@ class Bases(Cursor):
         self.take()
         if system and all(len(row.items) == 1 for row in rows):
             return ex.Listed(tuple(row.items[0] for row in rows), "and")
+        if kind == "cases" and all(len(row.items) == 2 for row in rows):
+            return ex.Cases(tuple(rows))
         grid = ex.Matrix(tuple(rows))
         return determinant(grid) if kind == "vmatrix" else grid
 
@@ -304,9 +326,15 @@ class Bases(Cursor):
         while True:
             while self.accept("hline"):
                 pass
+            if (token := self.peek()) is not None and token.text in ("if", "for", "when", "where"):
+                self.at += 1
+                self.accept("&")
             cells.append(self.relation())
+            if self.text() == "," and self.text(1) == "&":
+                self.at += 1
             if self.accept("&"):
                 continue
+            self.accept(",", ";")
             if self.accept("\\"):
                 while self.accept("hline"):
                     pass
@@ -338,8 +366,8 @@ class Bases(Cursor):
         return call if power is None else ex.Power(call, power)
 
     def arguments(self, name: str) -> tuple[ex.Node, ...]:
-        if self.text() in ("(", "{", "[") and not (self.text() == "[" and name in _TRIGONOMETRIC):
-            closing = {"(": ")", "{": "}", "[": "]"}[self.take().text]
+        if self.text() in _CLOSING and not (self.text() == "[" and name in _TRIGONOMETRIC):
+            closing = _CLOSING[self.take().text]
             saved, self.bars = self.bars, 0
             items, _ = self.items(frozenset((closing,)))
             self.bars = saved
@@ -348,7 +376,10 @@ class Bases(Cursor):
         self.descend()
         negative = self.accept("-")
         factors = [self.factor()]
-        while self.starts_factor() and self.text() not in FUNCTIONS and self.text() not in ("(", "[", "\\{"):
+        while self.starts_factor() and self.text() not in ("(", "[", "\\{"):
+            # cos 2 sqrt{3} t is the cosine of it all; sin x sqrt{2} is not.
+            if self.text() in FUNCTIONS and not (self.text() == "sqrt" and isinstance(factors[-1], ex.Number)):
+                break
             if mixed := self.mixed_number(factors):
                 factors[-1] = mixed
                 continue
@@ -358,13 +389,38 @@ class Bases(Cursor):
         return (ex.negated(argument) if negative else argument,)
 
 
+def _set_builder(element: ex.Node, conditions: tuple[ex.Node, ...]) -> ex.Node:
+    """{x | …}; {kπ | k ∈ Z} and {x | x = kπ, k ∈ Z} are the general solution that they describe."""
+    first = conditions[0]
+    if len(conditions) == 1 and isinstance(first, ex.SetBuilder) and first.element == element:
+        return first
+    if len(conditions) == 1 and isinstance(first, ex.Relation) and len(first.sides) == 2:
+        left, right = first.sides
+        if isinstance(right, ex.Progression) and left == element:
+            return right if first.operators == ("=",) else first
+        scalar = isinstance(element, (ex.Sum, ex.Product))
+        if scalar and first.operators == ("in",) and right == ex.Constant("Z") and isinstance(left, ex.Symbol):
+            return ex.Progression(element, left.name)
+    return ex.SetBuilder(element, conditions)
+
+
 def _derivative(over: ex.Node, under: ex.Node) -> ex.Node | None:
-    """dy/dx as the name that it is."""
+    """dy/dx, d²y/dx² as the name that it is: y/x, y/x/x."""
     parts = [node.factors if isinstance(node, ex.Product) else (node,) for node in (over, under)]
-    if len(parts[1]) != 2 or any(part[0] != ex.Symbol("d") for part in parts):
+    if len(parts[1]) != 2 or parts[1][0] != ex.Symbol("d"):
         return None
-    symbols = [part.name for group in parts for part in group if isinstance(part, ex.Symbol)]
-    return ex.Symbol("/".join(symbols)) if len(symbols) == len(parts[0]) + 2 else None
+    by, order = _power(parts[1][1])
+    if not isinstance(by, ex.Symbol) or _power(parts[0][0]) != (ex.Symbol("d"), order) or order > _HIGHEST_DERIVATIVE:
+        return None
+    functions = [part.name for part in parts[0][1:] if isinstance(part, ex.Symbol)]
+    return ex.Symbol("/".join((*functions, *[by.name] * order))) if len(functions) == len(parts[0]) - 1 else None
+
+
+def _power(node: ex.Node) -> tuple[ex.Node, int]:
+    """(base, exponent) of a positive whole power; anything else is its own first power."""
+    if isinstance(node, ex.Power) and isinstance(node.exponent, ex.Number) and node.exponent.value > 0:
+        return node.base, int(node.exponent.value)
+    return node, 1
 
 
 def _in_base(node: ex.Number, base: int) -> ex.Number:

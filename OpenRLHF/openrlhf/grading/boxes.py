@@ -3,10 +3,11 @@ r"""Finds `\boxed{…}`, `\fbox{…}` and `\boxed 5` in a text, with balanced br
 import re
 from dataclasses import dataclass
 
-_COMMAND = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
+# "$boxed{" has lost its backslash.
+_COMMAND = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])|(?<=\$)boxed(?=\{)")
 # What TeX takes as the argument of a command without braces: one token (a command or a character);
 # whole numbers are taken whole, since that is what people who write `\boxed 17` mean.
-_BARE_ARGUMENT = re.compile(r"\s*(\\[A-Za-z]+|-?\d[\d.,]*\d|-?\d|[^\s{}$])")
+_BARE_ARGUMENT = re.compile(r"\s*(\\[A-Za-z]+(?:\{[^{}]*\})*|-?\d[\d.,]*\d|-?\d|[^\s{}$])")
 
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 

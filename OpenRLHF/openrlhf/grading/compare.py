@@ -4,11 +4,14 @@ import re
 from fractions import Fraction
 
 from openrlhf.grading import expressions as ex
+from openrlhf.grading.dates import date, same_date
 from openrlhf.grading.lexer import Unreadable
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.parser import parse
+from openrlhf.grading.parts import paired_parts
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.respelling import respelled, said_once
+from openrlhf.grading.respelling import respelled
+from openrlhf.grading.sentences import said_once
 from openrlhf.grading.structure import Comparison
 from openrlhf.grading.text import compact, tidy
 from openrlhf.grading.words import (
@@ -16,15 +19,20 @@ from openrlhf.grading.words import (
     clock_time,
     number_from_words,
     plain_words,
+    same_letters,
     same_time,
+    same_verdict,
     says_the_same,
     word_list,
 )
 
-_CHOICE = re.compile(r"\(?([A-Ja-j])\)(.*)|([A-J])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
+_CHOICE = re.compile(r"\(?([A-Za-j])\)(.*)|([A-Z])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
 _CHOICE_PREFIX = re.compile(
-    r"^(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=\(?[A-J]\b)", re.IGNORECASE
+    r"^(?:(?:the )?(?:correct |right )?(?:answer|option|choice)(?: is)?(?: ?: ?| )|(?:故|应|答案)?(?:选择?|为|是):? ?)"
+    r"(?=\(?[A-J](?![A-Za-z]))",
+    re.IGNORECASE,
 )
+_LOWER_CHOICE, _UPPER_CHOICE = re.compile("[a-d]"), re.compile("[A-E]")
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
 _OTHER_LETTER = re.compile(r"\([A-Ja-j]\)|(?<![A-Za-z])[A-J][.)] ")
 _BRACKETED_LETTER = re.compile(r"\(([A-J])\)")
@@ -32,6 +40,10 @@ _ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|partial)(?![A-Za-z])")
 _ORDINAL = re.compile(r"(\d+) ?\^? ?(?:st|nd|rd|th)")
 _LONGEST_ALGEBRA = 400
 _SCALARS = (ex.Sum, ex.Product, ex.Power, ex.Call, ex.Number, ex.Symbol, ex.Constant)
+_UPRIGHT = re.compile(r"\\(?:text|textrm|mathrm|mbox) ?\{ ?([^{}]*?(?:[_^]\{\w\}[^{}]*?)*) ?\}")
+# A chemical formula, with its numbers as subscripts or not: H_2O.
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?_?\d{0,2}){2,}")
+_SINGLE = re.compile(r"([_^])\{ ?(\w) ?\}")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _SETS_IN_WORDS = {
     "all real numbers": "R", "real numbers": "R", "reals": "R", "empty set": "empty", "empty": "empty",
@@ -42,6 +54,8 @@ _SETS_IN_WORDS = {
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
     mine, theirs = said_once(tidy(prediction), tidy(gold))
+    if parts := paired_parts(mine, theirs):
+        return all(compare(*pair, policy)[0] for pair in parts), "structure"
     by_text = _compare_text(mine, theirs, policy)
     if by_text is not None:
         return by_text, "text"
@@ -69,7 +83,7 @@ def _unread(mine: str, gold: str, read: ex.Node | None) -> tuple[bool | None, st
 
 def _compare_read(mine: ex.Node, gold: ex.Node, policy: GradingPolicy) -> tuple[bool, str]:
     try:
-        equal = Comparison(policy).same(mine, gold)
+        equal = Comparison(policy).same_answers(mine, gold)
     except (TooComplex, OverflowError):
         return False, "too_complex"
     except (Undefined, ZeroDivisionError):
@@ -122,9 +136,20 @@ def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
         return True
     if says_the_same(mine_words, gold_words) or ((listed := word_list(mine)) and listed == word_list(gold)):
         return True
+    if (
+        same_verdict(mine, gold)
+        or same_letters(mine_words, gold_words)
+        or compact(_plain(mine)) == compact(_plain(gold))
+    ):
+        return True
+    if _FORMULA.fullmatch(_plain(mine)) and _plain(mine).replace("_", "") == _plain(gold).replace("_", ""):
+        return True
     mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
     if mine_time and gold_time:
         return same_time(mine_time, gold_time)
+    mine_date, gold_date = date(mine_words), date(gold_words)
+    if mine_date and gold_date:
+        return same_date(mine_date, gold_date)
     return _compare_choices(mine, gold, policy)
 
 
@@ -132,12 +157,14 @@ def _says_something(mine: str, gold: str) -> bool:
     """Words have no case; symbols do, so that x and X differ."""
     letters = re.compile(r"[A-Za-z]+|[^\W\d_]+")
     runs = letters.findall(re.sub(r"\\[A-Za-z]+", " ", gold))
-    wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold
+    wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold or plain_words(gold) == "no"
     return (wordy and compact(plain_words(mine)) == compact(plain_words(gold))) or compact(mine) == compact(gold)
 
 
 def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     mine_plain, gold_plain = _untyped(mine), _untyped(gold)
+    if _LOWER_CHOICE.fullmatch(mine_plain) and _UPPER_CHOICE.fullmatch(gold_plain):
+        return mine_plain.upper() == gold_plain
     mine_letters, gold_letters = _letters(mine_plain), _letters(gold_plain)
     if mine_letters and gold_letters:
         return mine_letters == gold_letters
@@ -169,6 +196,11 @@ def _choice(text: str) -> tuple[str, str] | None:
     rest = (match.group(2) or match.group(4) or match.group(6) or "").strip()
     # (a) 3, (b) 4 has parts and chooses nothing.
     return None if _OTHER_LETTER.search(rest) else (letter.upper(), rest)
+
+
+def _plain(text: str) -> str:
+    r"""Without upright type and with the braces around single characters left out: \mathrm{H_{2}O} is H_2O."""
+    return _SINGLE.sub(r"\1\2", _UPRIGHT.sub(r"\1", text))
 
 
 def _untyped(text: str) -> str:

@@ -3,13 +3,14 @@
 import re
 from itertools import pairwise
 
-SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。！？]|\n")
+SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。．！？]|\n")
 MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 
 # A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.
 _NOTHING_ELSE = re.compile(
-    rf"\*{{0,2}}(?:\(?[A-E]\)?|{MATH.pattern}|(?:[a-z] ?= ?)?\$?{NUMBER.pattern}(?: ?[A-Za-z°]{{1,12}})?)\*{{0,2}}\.?"
+    rf"\*{{0,2}}(?:(?:[Oo]ption |[Cc]hoice )?\(?[A-E]\)?|\(?[A-E]\) [^\n]{{1,60}}|= ?{NUMBER.pattern}|{MATH.pattern}"
+    rf"|(?:[a-z] ?= ?)?\$?{NUMBER.pattern}(?: ?[A-Za-z°]{{1,12}})?)\*{{0,2}}\.?"
 )
 _CONCLUDES = re.compile(
     r"^[\s\-*_#>✅]*(?:(?:and\s+)?(?:therefore|thus|hence|so|consequently|accordingly|in\s+(?:conclusion|total|summary)|"
@@ -22,8 +23,9 @@ _BE = re.compile(
     r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|as|get|have|obtain)\b|是|为|等于|(?<![<>=!])=)"
     r"(?:\s+(?:equal\s+to|given\s+by)\b)?"
 )
+_ADVERB = re.compile(r"^(?:thus|therefore|then|hence|just|simply|exactly)\s+", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-_LEADING_NUMBER = re.compile(rf"(-?\$?{NUMBER.pattern})\s+(?:[A-Za-z]+\s+){{3,}}[A-Za-z]+")
+_LEADING_NUMBER = re.compile(rf"(-?\$?{NUMBER.pattern})\s+(?:(?:[A-Za-z]+\s+){{3,}}[A-Za-z]+|of\s)")
 _MOST_WORDS = 12
 _WINDOW = 1500
 
@@ -58,7 +60,7 @@ def stated_value(sentence: str) -> str | None:
     if formulas and plain.strip(" x,") == "":
         return formulas[-1]
     if verbs := list(_BE.finditer(plain)):
-        value = sentence[verbs[-1].end() :].strip(" :*_,")
+        value = _ADVERB.sub("", sentence[verbs[-1].end() :].strip(" :*_,"))
         if leading := _LEADING_NUMBER.match(value):
             return leading.group(1)
         if value and len(value.split()) <= _MOST_WORDS:

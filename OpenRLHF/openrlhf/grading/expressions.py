@@ -132,6 +132,21 @@ class SetOperation(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Progression(Node):
+    """What `value` is for every integer `parameter`: a general solution."""
+
+    value: Node
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cases(Node):
+    """A function defined piece by piece: pairs of a value and its condition."""
+
+    rows: tuple[Tuple, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix(Node):
     rows: tuple[Tuple, ...]
 

@@ -34,6 +34,7 @@ _PHRASE = re.compile(
       | (?:^|\n)[\s#*_>]{{0,20}}(?:the\s+)?(?:final\s+)?answers?[ \t*_:]*\n
       | \#{{4}}(?!\#)
       | <answer>
+      | [【\[]答案[】\]][:：]?
       | 答案(?:是|为|[:：])[:：]?
       | (?:故选|应选|选择|故答案为|选(?=\s*[:：]?\s*[(（]?[A-E]))[:：]?
     )
@@ -46,13 +47,23 @@ _REVERSED = re.compile(
     r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*\*[^*\n]{1,80}\*\*|\(?[A-E]\)?(?![A-Za-z])|(?<![\d.,/])-?\d[\d.,/]{0,60})"
     r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b",
 )
+# A base model that goes on after its answer invents the next question.
+_NEXT_QUESTION = re.compile(
+    r"\n[\s*#>]{0,9}(?:Q|Question|Problem|Exercise|Example|Instruction|Human|User|问题|题目)[ \d*_]{0,9}[:：]"
+)
+_FINAL_LINE = re.compile(
+    r"\n[\s*#]{0,9}final answer[\s*]{0,9}[:：][\s*]{0,9}(?P<value>[-$\d(\\][^\n]{0,80})\s*$", re.IGNORECASE
+)
+_JSON = re.compile(r"\"(?:final[ _])?answer\"\s*:\s*(?:\"([^\"\n]{1,200})\"|(-?\d[\d.]*))")
+_HEDGED = re.compile(r"^not\s[^.]{1,60}?,?\sbut\s(?:rather\s)?")
+_BOLD_LETTER = re.compile(r"\(?([A-J])\)?\*\*(?=\s*(?:[(.\n]|$))")
 _LEAD_IN = re.compile(
-    r"^(?:[\s*_:：]|(?:therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
+    r"^(?:[\s*_:：]|(?:that|therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
     re.IGNORECASE,
 )
 _AFTERTHOUGHT = re.compile(
     r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
-    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
+    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
     re.IGNORECASE,
 )
 # An answer that is a sentence: "The largest n is 34", "Jane started 3 hours ago".
@@ -73,9 +84,10 @@ _NEXT_LINE = re.compile(r"\s*\\\\\s*[A-Za-z](?:_\{?\w+\}?)?\s*&?\s*=\s*&?\s*")
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
 # A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
-_AMOUNT = re.compile(r"-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
+_AMOUNT = re.compile(r"(?:[A-Za-z' ]+ )?-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
+_LAST_WORDS = 200
 
 
 def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | None:
@@ -85,16 +97,18 @@ def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | 
     """
     policy = policy or GradingPolicy()
     text = _final_part(response)
+    tail = text[-_PHRASE_WINDOW:]
     boxed = _boxed_answer(text)
     if boxed is not None:
-        return boxed
-    tail = text[-_PHRASE_WINDOW:]
+        return _last_word(tail) or boxed
     if phrases := list(_PHRASE.finditer(tail)):
         announced = _announced_answer(tail, phrases, policy)
         if announced is not None:
             return announced
     if policy.answer_kind == "choice" and (letters := _LETTER.findall(tail)):
         return letters[-1]
+    if json := _JSON.search(tail):
+        return json.group(1) or json.group(2)
     if not phrases and (reversed_ := list(_REVERSED.finditer(tail))):
         return reversed_[-1].group("value").strip("*")
     if not phrases and (concluded := _concluded_answer(tail, policy)):
@@ -109,7 +123,19 @@ def _final_part(response: str) -> str:
     if end := _END_OF_TURN.search(response):
         response = response[: end.start()]
     _, closed, after = response.rpartition("</think>")
-    return after if closed and after.strip() else response
+    if "<think>" in after:
+        # A thought that never ends has an answer only where it breaks off right behind it.
+        return after.rpartition("<think>")[2][-_LAST_WORDS:]
+    return _first_turn(after if closed and after.strip() else response)
+
+
+def _first_turn(text: str) -> str:
+    """The text up to the next question that follows an answer."""
+    if len(text) > _PHRASE_WINDOW or not _NEXT_QUESTION.search(text):
+        return text
+    answers = [box.end for box in find_boxes(text)[:1]] + [match.end() for match in _PHRASE.finditer(text)][:1]
+    following = _NEXT_QUESTION.search(text, min(answers)) if answers else None
+    return text[: following.start()] if following else text
 
 
 def _boxed_answer(text: str) -> str | None:
@@ -124,6 +150,15 @@ def _boxed_answer(text: str) -> str | None:
     contents = list(dict.fromkeys(_unwrap(box.content) for box in together))
     between = text[together[0].end : together[-1].start]
     return (" or " if _OR.search(between) else ", ").join(contents)
+
+
+def _last_word(text: str) -> str | None:
+    """A value on a line "Final answer: …" of its own behind the last box, which corrects it."""
+    lines = list(_FINAL_LINE.finditer(text))
+    if not lines or _BOX_COMMAND.search(text, lines[-1].start()):
+        return None
+    candidate = lines[-1].group("value").strip().rstrip(".* ")
+    return candidate if _balanced(candidate) else None
 
 
 def _unwrap(content: str) -> str:
@@ -160,7 +195,9 @@ def _concluded_answer(text: str, policy: GradingPolicy) -> str | None:
 
 def _announced_answer(text: str, phrases: list[re.Match[str]], policy: GradingPolicy) -> str | None:
     for match in reversed(phrases):
-        candidate = _until_sentence_end(text[match.end() :])
+        candidate = _HEDGED.sub("", _until_sentence_end(text[match.end() :])).replace("**", "")
+        if letter := _BOLD_LETTER.match(text, match.end()):
+            return letter.group(1)
         if _BOX_COMMAND.search(candidate) or not _balanced(candidate):
             return None
         if policy.answer_kind == "number" and (number := NUMBER.search(candidate)):

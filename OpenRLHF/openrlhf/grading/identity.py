@@ -76,6 +76,20 @@ def proportional(first: ex.Node, second: ex.Node) -> Fraction | int:
     return 1 if mp.re(ratio) > 0 else -1
 
 
+def differ_by_constant(first: ex.Node, second: ex.Node) -> bool:
+    """Whether two functions differ by the same number everywhere."""
+    names = sorted(_symbols(first) | _symbols(second))
+    difference = ex.difference(first, second)
+    with mp.workdps(_POINT_DIGITS):
+        if _contains(first, "abs") != _contains(second, "abs"):
+            # ln |x| claims the negative numbers too.
+            return False
+        values = [_value_at(difference, point, True, 0) for point in _points(names)]
+        known = [value for value in values if value is not None]
+        scale = mp.mpf(10) ** -_POINT_AGREEMENT
+        return len(known) >= _ENOUGH and all(abs(value - known[0]) <= scale * max(abs(value), 1) for value in known)
+
+
 def _same_constants(first: ex.Node, second: ex.Node, log_base: int) -> bool:
     digits = _DIGITS
     while True:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from openrlhf.grading.boxes import closing_brace
-from openrlhf.grading.units import is_unit_word
+from openrlhf.grading.units import is_unit_word, is_upright_unit
 from openrlhf.grading.words import SCALES, number_from_words
 
 
@@ -41,11 +41,12 @@ FUNCTIONS = names(
 _PLAIN_COMMANDS = FUNCTIONS | names("pi infty theta alpha beta gamma lambda omega cup cap pm mod")
 _PLAIN_ALIASES = {
     "inf": "infty", "infinity": "infty", "Infinity": "infty", "oo": "infty", "Pi": "pi", "PI": "pi",
-    "union": "cup", "ceiling": "ceil",
+    "union": "cup", "ceiling": "ceil", "LCM": "lcm", "GCD": "gcd", "GCF": "gcd", "HCF": "gcd",
 }  # fmt: skip
 _TEXT_COMMANDS = names("text textrm textbf textit textnormal mathrm mbox hbox operatorname rm textsf")
 _BEFORE_UNITS = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
-_UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| per | )(?:[A-Za-z]+|\d+))*")
+_UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| ?\^ ?-| per | )(?:[A-Za-z]+|\d+))*")
+_UNIT_POWER = re.compile(r"\^ ?\{ ?(-?\d) ?\}")
 _RATE = re.compile(r"(?:km|cm|mm|m|ft|mi|kg|g)/(?:sec|s|min|hr|h|cm|m|ml|mL|L)(?![A-Za-z])")
 # What makes "min" or "sec" a function rather than a unit.
 _ARGUMENT = re.compile(r" ?[({\\A-Za-z]")
@@ -63,6 +64,7 @@ _ELLIPSIS = re.compile(r" ?(?:\.\.\.|\\(?:ldots|dots|cdots)(?![A-Za-z]))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
 _LONG_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{4,}")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[A-Za-z]*\*?\}")
 _FOREIGN = re.compile(r"[^\W\d_]+")
 _BASED = re.compile(
     r"(?=[0-9A-Z]*[0-9]|[A-F]{2,} ?_ ?\{?1[1-6])([0-9A-Z]+)(?:\.([0-9A-Z]+))?"
@@ -91,7 +93,8 @@ class _Lexer:
         self.spaced = False
         self.found: list[Token] = []
         # In an answer with words, "of" and "is" are words; without, they are products of letters.
-        self.prose = any(run not in _PLAIN_COMMANDS and not run.isupper() for run in _LONG_RUN.findall(text))
+        runs = _LONG_RUN.findall(_ENVIRONMENT.sub("", text) if "\\begin" in text else text)
+        self.prose = any(run not in _PLAIN_COMMANDS and not run.isupper() for run in runs)
 
     def run(self) -> list[Token]:
         text = self.text
@@ -136,7 +139,10 @@ class _Lexer:
         elif char in _CLOSING:
             self.depth = max(self.depth - 1, 0)
         pair = self.text[self.position : self.position + 2]
-        if pair in ("<=", ">=", "!=", "==", "**", "->", "=>"):
+        if pair == "!=" and self.text[self.position - 1 : self.position].isdigit():
+            # 6!=720 is a factorial, x != 5 is not.
+            self._add("mark", "!", self.position + 1)
+        elif pair in ("<=", ">=", "!=", "==", "**", "->", "=>"):
             self._add("mark", {"==": "=", "**": "^"}.get(pair, pair), self.position + 2)
         elif self.text.startswith("...", self.position):
             self._add("command", "ldots", self.position + 3)
@@ -235,12 +241,18 @@ class _Lexer:
         self._text_content(content, close + 1, upright)
 
     def _text_content(self, content: str, end: int, upright: bool) -> None:
-        runs = _LETTERS.findall(content)
-        stripped = content.strip()
+        stripped = _UNIT_POWER.sub(r"^\1", content.strip())
+        runs = _LETTERS.findall(stripped)
         if stripped.lower() in _CONNECTIVES:
             self._add("word", stripped.lower(), end)
-        elif self._after_value() and all(is_unit_word(run) for run in runs) and _UNITS.fullmatch(stripped):
+        elif self._after_value() and is_upright_unit(stripped):
             self._add("text", stripped, end)
+        elif (
+            self._after_value()
+            and _UNITS.fullmatch(units := stripped.replace("\\cdot", "*"))
+            and all(is_unit_word(run) for run in _LETTERS.findall(units))
+        ):
+            self._add("text", units, end)
         elif stripped in FUNCTIONS:
             self._add("command", stripped, end)
         elif content.isascii() and all(len(run) == 1 or run.lower() in _CONNECTIVES for run in runs):
@@ -268,6 +280,11 @@ class _Lexer:
             "circ",
         )
 
+    def _after_word(self) -> bool:
+        """Whether words go on here: "years old", "push-ups"."""
+        kinds = [token.kind if token.text != "-" else "-" for token in self.found[-2:]]
+        return kinds[-1:] == ["text"] or kinds == ["text", "-"]
+
     def _letters(self) -> None:
         if self._based():
             return
@@ -288,10 +305,12 @@ class _Lexer:
             self._add("command", name, end)
         elif run == "U" and self.found and self.found[-1].text in (")", "]", "\\}"):
             self._add("command", "cup", end)
-        elif self.prose and run.lower() in _SHORT_WORDS:
+        elif self.prose and run.lower() in _SHORT_WORDS and self.text[end : end + 1] not in ("_", "=", "^"):
             self._words(run, end)
         elif len(run) > 1 and self._after_value() and is_unit_word(run):
             self._add("text", run, end)
+        elif self.prose and len(run) > 1 and self._after_word():
+            self._words(run, end)
         elif len(run) == 1 or (len(run) <= 3 and number_from_words(run) is None) or run.isupper():
             self._split_letters(run)
         elif (prefix := next((f for f in _SHORT_FUNCTIONS if run.startswith(f)), None)) and len(run) == len(prefix) + 1:

@@ -80,10 +80,12 @@ def _exact_call(node: ex.Call) -> Fraction:
         return max(values) if node.name == "max" else min(values)
     if node.name in ("gcd", "lcm") and values and all(value.denominator == 1 for value in values):
         return Fraction(getattr(math, node.name)(*(int(value) for value in values)))
-    if node.name in ("factorial", "binomial") and all(v.denominator == 1 and v >= 0 for v in values):
+    if node.name in ("factorial", "factorial2", "binomial") and all(v.denominator == 1 and v >= 0 for v in values):
         if max(values) > _LARGEST_FACTORIAL:
             raise NotExact
         numbers = [int(value) for value in values]
+        if node.name == "factorial2":
+            return Fraction(math.prod(range(numbers[0], 0, -2)))
         return Fraction(math.factorial(numbers[0]) if node.name == "factorial" else math.comb(*numbers[:2]))
     raise NotExact
 
@@ -299,6 +301,7 @@ _FUNCTIONS.update(
         "Im": lambda _, argument: mp.im(argument),
         "arg": lambda _, argument: mp.arg(argument),
         "factorial": _moderated(lambda argument: mp.gamma(argument + 1)),
+        "factorial2": _moderated(mp.fac2),
         "binomial": lambda evaluation, n, k: mp.binomial(evaluation.moderate(n), evaluation.moderate(k)),
     }
 )

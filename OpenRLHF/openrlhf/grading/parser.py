@@ -65,9 +65,9 @@ class _Parser(Arithmetic):
         self.depth -= 1
         if not items:
             raise Unreadable("nothing where an answer was expected")
-        if len(items) > 1 and _names_integers(items[-1]):
+        if len(items) > 1 and (declared := _declared(items[-1])):
             # "pi + k pi, k in Z" says what k is.
-            items.pop()
+            items = _over_integers(items[:-1], items[-1], *declared)
         return items, joined
 
     def separator(self) -> str | None:
@@ -153,7 +153,7 @@ class _Parser(Arithmetic):
             currency = self.found.pop(self.at + 1).text
         token = self.peek()
         if token is not None and token.kind in ("text", "word"):
-            return ex.Words(self.unit())
+            return self.named_function() or ex.Words(self.unit())
         node = self.scaled(self.sum())
         unit = self.unit()
         if not unit:
@@ -166,10 +166,20 @@ class _Parser(Arithmetic):
             return ex.Sum(tuple(parts))
         return parts[0]
 
+    def named_function(self) -> ex.Node | None:
+        r"""\text{Var}(X) where "=" follows: the value of a function with a long name."""
+        name = self.take().text
+        if self.text() == "(" and self.text(len(self.bracket_content()) + 2) == "=":
+            return self.applied(name)
+        self.at -= 1
+        return None
+
     def scaled(self, node: ex.Node) -> ex.Node:
         """5 million, 2 dozen; "5 squared" is not read as 5 of something."""
         while (token := self.peek()) is not None and token.kind == "text":
             word = token.text.lower()
+            if word in ("more", "less") and self.peek(1) is None:
+                break
             if word in _OPERATIONS:
                 raise Unreadable("arithmetic in words")
             if word not in SCALES:
@@ -225,8 +235,28 @@ class _Parser(Arithmetic):
         return sign + token.text
 
 
-def _names_integers(node: ex.Node) -> bool:
+def _declared(node: ex.Node) -> tuple[str, str] | None:
+    """(name, number set) of "k in Z"."""
     if not isinstance(node, ex.Relation) or node.operators != ("in",):
-        return False
-    number_set = node.sides[1]
-    return isinstance(number_set, ex.Constant) and number_set.name in ("Z", "N", "R")
+        return None
+    variable, number_set = node.sides
+    if not isinstance(number_set, ex.Constant) or number_set.name not in ("Z", "N", "R"):
+        return None
+    return (variable.name, number_set.name) if isinstance(variable, ex.Symbol) else ("", "R")
+
+
+def _over_integers(items: list[ex.Node], declaration: ex.Node, name: str, number_set: str) -> list[ex.Node]:
+    """The items for all integers of that name: general solutions, or the integers that meet conditions on them."""
+    about = [any(part == ex.Symbol(name) for part in item.walk()) for item in items]
+    bounds = [isinstance(item, ex.Relation) and {"<", ">", "<=", ">="} & set(item.operators) for item in items]
+    if number_set in ("Z", "N") and all(about) and all(bounds):
+        return [ex.SetBuilder(ex.Symbol(name), (*items, declaration))]
+    if number_set != "Z":
+        return items
+    return [_progression(item, name) if occurs else item for item, occurs in zip(items, about, strict=True)]
+
+
+def _progression(item: ex.Node, name: str) -> ex.Node:
+    if isinstance(item, ex.Relation):
+        return ex.Relation((*item.sides[:-1], ex.Progression(item.sides[-1], name)), item.operators)
+    return ex.Progression(item, name)

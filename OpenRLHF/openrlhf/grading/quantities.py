@@ -6,7 +6,7 @@ from fractions import Fraction
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.units import GENERAL, Unit, is_unit_word, read_unit
+from openrlhf.grading.units import GENERAL, Unit, is_unit_word, opposed, read_unit
 
 _DEGREES = (("angle", 1),)
 _RADIANS = (("radians", 1),)
@@ -36,7 +36,7 @@ class Quantities:
             # The sign may be too much only where the bare gold can be a number of hundredths itself.
             if bare is mine or not _is_fraction(gold):
                 values.append(quantity.value)
-        elif quantity.unit == "circ" and _has_pi(bare):
+        elif quantity.unit == "circ" and _is_angle(bare):
             values = [_radians(quantity.value)]
         if self.policy.units == "strict" and quantity.unit not in ("%", "circ"):
             return False
@@ -65,6 +65,8 @@ class Quantities:
         """The value of `mine` in the unit of `gold`; None where they measure different things."""
         if mine.unit == gold.unit:
             return mine.value
+        if opposed(mine.unit, gold.unit):
+            return None
         first, second = read_unit(mine.unit), read_unit(gold.unit)
         if first.dimensions == second.dimensions:
             factor = ex.Number(first.scale / second.scale)
@@ -180,8 +182,11 @@ def _is_fraction(node: ex.Node) -> bool:
         return False
 
 
-def _has_pi(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.Constant) and part.name == "pi" for part in node.walk())
+def _is_angle(node: ex.Node) -> bool:
+    """Whether a bare value is one in radians: it has π or an inverse trigonometric function in it."""
+    return any(
+        part == ex.Constant("pi") or (isinstance(part, ex.Call) and part.name.startswith("arc")) for part in node.walk()
+    )
 
 
 def _radians(degrees: ex.Node) -> ex.Node:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from mpmath import mp
@@ -11,6 +12,7 @@ from openrlhf.grading.identity import constant_value
 from openrlhf.grading.numeric import TooComplex, Undefined, evaluate
 
 _CLOSE = 30
+_MOST_INTEGERS = 200
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 
 
@@ -121,6 +123,35 @@ def real_set(node: ex.Node) -> tuple[Interval, ...]:
     if isinstance(node, ex.Listed):
         return _listed(node)
     raise NotRealSet
+
+
+def enumerated(node: ex.Node) -> ex.Node:
+    """{x ∈ Z | 1 ≤ x ≤ 3} as {1, 2, 3}; anything else as it is."""
+    if not isinstance(node, ex.SetBuilder) or not isinstance(node.element, ex.Symbol):
+        return node
+    domains = [c for c in node.conditions if isinstance(c, ex.Relation) and c.operators == ("in",)]
+    names = [domain.sides[1].name for domain in domains if isinstance(domain.sides[1], ex.Constant)]
+    conditions = tuple(condition for condition in node.conditions if condition not in domains)
+    if not names or len(names) != len(domains) or not {"Z", "N"} & set(names) or not conditions:
+        return node
+    try:
+        numbers = _integers_in(ex.SetBuilder(node.element, conditions), lowest=1 if "N" in names else None)
+    except NotRealSet:
+        return node
+    return ex.SetOf(tuple(ex.Number(Fraction(number)) for number in numbers))
+
+
+def _integers_in(node: ex.Node, lowest: int | None) -> list[int]:
+    """The integers of a bounded set, from `lowest` on if given. Raises `NotRealSet` where there are too many."""
+    with mp.workdps(60):
+        numbers = []
+        for interval in real_set(node):
+            low = interval.low if lowest is None else max(interval.low, mp.mpf(lowest) - 1)
+            if mp.isinf(low) or mp.isinf(interval.high) or interval.high - low > _MOST_INTEGERS:
+                raise NotRealSet
+            between = range(int(mp.floor(low)), int(mp.ceil(interval.high)) + 1)
+            numbers += [number for number in between if _inside(mp.mpf(number), (interval,))]
+        return [number for number in numbers if lowest is None or number >= lowest]
 
 
 def _listed(node: ex.Listed) -> tuple[Interval, ...]:

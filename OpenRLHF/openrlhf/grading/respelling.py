@@ -2,19 +2,38 @@
 
 import re
 
+from openrlhf.grading.parts import without_labels
+
 _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)
 # A label of words before the value: "Total: 18".
 _LABEL = re.compile(r"^[A-Za-z]{3,}(?: [A-Za-z]+){0,3}: ?(?=\S)")
-# An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
-_RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
 _FOR_ALL = re.compile(
-    r",? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) (?:\w+ is )?(?:an? |all |any )?"
-    r"(?:real|integer)[^,;]*$"
+    r"[,;]? ?\\forall[^,;]*$|,? (?:\\text ?\{ ?)?(?:for (?:all|any|every|some)|where) ?\}? ?"
+    r"(?:\w+ is )?(?:an? |all |any )?(?:real|integer|constant|[a-z]$)[^,;]*$"
 )
+# What is said to be an integer is a parameter: ", where n is an integer", "for any integer n", ", n integer".
+_TEXT = r"(?:\\text ?\{ ?)?"
+_INTEGER = re.compile(
+    rf"(?:[,;] ?| )\(?{_TEXT}(?:"
+    rf"(?:(?:for|where|with) (?:the )?|(?:for |with )?(?:any|all|every|some|an) )integers? ?\}}? ?(?P<behind>[a-z])"
+    rf"|(?:(?:for|where|with) )?(?:any |all |every )?\}}? ?(?P<before>(?<![A-Za-z])[a-z]) {_TEXT}"
+    rf"(?:is |being )?(?:an? |any )?(?:arbitrary )?integer) ?\}}? ?\)?$"
+)
+_IN_INTEGERS = re.compile(r"(?<=\S)(?:[,;] ?| )\(? ?([a-z]) ?\\in ?\\mathbb ?\{? ?Z ?\}? ?\)?$")
 _ALL_BUT = re.compile(
-    r"^(?:\\text ?\{ ?)?all (?:real numbers|reals) (?:\w )?(?:except|but|other than)(?: for)? ?\}? ?"
-    r"(?:[a-z] ?= ?)?([^a-z]+)$"
+    rf"^{_TEXT}all (?:reals|real(?: numbers?| values?)?)(?: of)? (?:\w )?(?:except|but|other than)(?: for)? ?\}}? ?"
+    r"(?:[a-z] ?= ?)?((?:[^a-z]|and)+)$"
+)
+# increase by 20%, \text{a loss of } \$5
+_CHANGE = re.compile(
+    r"^(?:\\text ?\{ ?)?(?:an? )?(increase|decrease|rise|fall|drop|gain|loss|profit)[sd]?(?: by| of)? ?\}? ?"
+    r"(?=[\\$]{0,2}\d)(.+)$"
+)
+_INFINITY = re.compile(r"^(negative|minus|positive|plus) infinity$")
+# A function and its domain: y = x^2 for x > 0.
+_DOMAIN = re.compile(
+    r",? ?(?:\\text ?\{ ?(?:for|when|where|if) ?\}| (?:for|when|where|if) )(?=[^,;]*(?:[<>]|\\[lgn]e))"
 )
 _RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
 _BY = re.compile(r"(\d) ?(?:\\text ?\{ ?by ?\}|by) ?(?=\d)")
@@ -22,13 +41,42 @@ _BY = re.compile(r"(\d) ?(?:\\text ?\{ ?by ?\}|by) ?(?=\d)")
 _SEGMENT = re.compile(r"\\overline ?\{ ?([A-Z]) ?([A-Z]) ?\}")
 _IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:_ ?\{)? ?(?:\\text ?\{ ?)?\(?(?:in )?base[ -]?\}? ?(\w+) ?\)?\}{0,2}$")
 
+# minimum: 1, maximum: 2
+_LABELLED = re.compile(r"(?:(?<=^)|(?<=[,;] ))([A-Za-z]{3,}(?: [a-z]+){0,2}) ?: ?(?=[-\d\\(])")
+_PLUS_MINUS = re.compile(r"\+ ?/ ?- ?")
+_CHOSEN = re.compile(r"(?:\{\} ?|(?<![A-Za-z\d})\]]))[_^] ?\{?(\d+)\}? ?C ?_ ?\{?(\d+)\}?")
+_CHOOSE = re.compile(r"(?<![\w.])(\d+)C(\d+)(?!\w)")
+# What Python and SymPy print.
+_FRACTION = re.compile(r"\b(?:Fraction|Rational)\((-?\d+), ?(\d+)\)")
+_IMAGINARY = re.compile(r"(?<=\d\*)I\b|\bI(?=\*)")
+_PREFIXED = re.compile(r"(?<![\w.])0([xXbBoO])([0-9a-fA-F]+)(?!\w)")
+_PREFIXES = {"x": 16, "b": 2, "o": 8}
+_SMALL_DIGITS = re.compile(r"\(?([0-9a-f]*\d[0-9a-f]*)\)? ?_ ?\{? ?16 ?\}?")
+
+_FEET = re.compile(r"(?<=\d) ?' ?(\d+(?:\.\d+)?) ?(?:''|\"|\\text\{'' ?\})")
+_SECONDS = re.compile(r"(?<=\d) ?\"")
+_ABBREVIATED = re.compile(r"(?<=\d) ?(ft|in|yd|mi|lb|lbs|oz|hr|hrs|min|sec|cm|mm|km|kg|gal|pt|qt)\.(?= |$)")
 _CURRENCY_CODE = re.compile(r"^(-?) ?(?:USD|US ?\\?\$|dollars?|EUR|GBP) ?(?=[-\d])")
 _LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
-_HOURS = re.compile(r"(\d) ?h(?= ?\d+ ?m)")
+_HOURS = re.compile(r"(\d) ?h ?(\d+) ?m(?:in)?(?![A-Za-z])")
 _UNIT_AND = re.compile(r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)")
+# 10 feet, 4 inches is one length; 10 feet, 4 feet are two.
+_UNIT_COMMA = re.compile(
+    r"(\b(?:feet|foot|ft|hours?|hrs?|pounds?|lbs?) ?\}?), ?"
+    r"(?=\d+ ?(?:\\text ?\{ ?|\\mathrm ?\{ ?)?(?:inch(?:es)?|in|minutes?|mins?|ounces?|oz)\b)"
+)
+# 31 (litres of milk), 10 N: what is measured, in brackets or as one letter.
+_MEASURED = re.compile(r"(?<=[\d}]) ?\((?!(?:sin|cos|tan|log|exp|sqrt|mod|base)\b)([A-Za-z]{3,}[A-Za-z .'-]*)\)$")
+_LETTER_UNIT = re.compile(r"^(-?\d[\d.,]*(?= [mgshL])|(?:[^=]{1,20}= ?)?-?\d[\d.,]*(?= [NJKWVA])) ([a-zA-Z])$")
+_LETTER_BEHIND_POWER = re.compile(r"(\\(?:times|cdot) ?10 ?\^ ?(?:\{ ?-?\d+ ?\}|-?\d+)) ([mgshLNJKWVACTF])$")
+_MICRO = re.compile(r"(?<=[\d}]) ?\\mu ?(?:\\(?:mathrm|text) ?)?\{? ?([msgLFCAV]) ?\}?$")
+_OHM = re.compile(r"(?<=[\d}]) ?(k|M|\\mathrm ?\{ ?[kM] ?\})? ?\\Omega$")
+_SQUARE = re.compile(r"(?<=\d )(?:(sq)|cu)\.? (?=[a-z])")
 _UPRIGHT = r"\{ ?\\(?:text|mathrm) ?\{([^{}]*)\} ?\}"
 _UNIT_FRACTION = re.compile(rf"\\frac ?{_UPRIGHT} ?{_UPRIGHT}")
 
+# {x | x > 2} with braces that TeX does not print.
+_BARE_BUILDER = re.compile(r"^\{ ?([a-z] ?(?:\\mid(?![a-z])|\||:).*)\}$")
 _ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
 _COMPARED = re.compile(r"[<>]|\\(?:le|ge|lt|gt)")
 _BRACKET = re.compile(r"[\[\](]")
@@ -38,9 +86,6 @@ _OPEN_SYSTEM = re.compile(
     r"\\\{ ?\\begin ?\{(?:array|aligned|matrix|cases)\}(?: ?\{[lcr| ]*\})?(.*?)\\end ?\{\w+\}(?: ?\\\})?$"
 )
 _ALIGNED = re.compile(r"\\begin ?\{(aligned|align\*?|split|gathered)\}(.*?)\\end ?\{\1\}")
-# Parts of an answer: (a) 3, (b) 4.
-_PART = re.compile(r"\(([a-e]|i{1,3}|iv)\) ?")
-_PARTS = ("a", "b", "c", "d", "e"), ("i", "ii", "iii", "iv")
 
 
 def respelled(text: str) -> str:
@@ -49,7 +94,8 @@ def respelled(text: str) -> str:
     if "\\begin" in text:
         text = _OPEN_SYSTEM.sub(r"\\begin{cases}\1\\end{cases}", text)
         text = _ALIGNED.sub(lambda m: rf"\begin{{aligned}}{m[2].replace('&', ' ')}\end{{aligned}}", text)
-    text = _with_plain_units(text)
+    text = _with_plain_numbers(_with_plain_units(text))
+    text = _BARE_BUILDER.sub(r"\\{\1\\}", text)
     text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
         text = _CUP.sub(" or ", text)
@@ -57,29 +103,41 @@ def respelled(text: str) -> str:
     return _IN_BASE.sub(r"\1_{\2}", _RATIO_IN_WORDS.sub(r"\1:", text))
 
 
-def said_once(mine: str, gold: str) -> tuple[str, str]:
-    """Both answers, without the inequality of one that restates it as an interval where the other does not."""
-    if (":" in mine) != (":" in gold):
-        return _RESTATED.sub("", mine), _RESTATED.sub("", gold)
-    return mine, gold
-
-
 def _without_announcement(text: str) -> str:
     """Without the words around the answer: labels, "either", "for all real x"."""
-    if ":" in text:
+    if text.count(":") > 1:
+        text = _LABELLED.sub(r"\\text{\1} = ", text)
+    elif ":" in text:
         text = _LABEL.sub("", text)
+    if "integer" in text:
+        text = _INTEGER.sub(lambda m: rf", {m['behind'] or m['before']} \in \mathbb{{Z}}", text)
+    if "\\in" in text:
+        text = _IN_INTEGERS.sub(r", \1 \\in \\mathbb{Z}", text)
+    if " " in text and "\\begin" not in text:
+        text = _DOMAIN.sub(", ", _CHANGE.sub(r"\2 \\text{\1}", text))
+        text = _INFINITY.sub(lambda m: ("-" if m[1] in ("negative", "minus") else "") + r"\infty", text)
     text = _ALL_BUT.sub(r"\\mathbb{R} \\setminus \\{\1\\}", text)
-    return _PREFIX.sub("", _without_part_labels(_FOR_ALL.sub("", text)))
+    return _PREFIX.sub("", without_labels(_FOR_ALL.sub("", text)))
 
 
-def _without_part_labels(text: str) -> str:
-    labels = tuple(_PART.findall(text)) if text.startswith(("(a)", "(i)")) else ()
-    in_order = any(labels == known[: len(labels)] for known in _PARTS)
-    return _PART.sub("", text) if len(labels) > 1 and in_order else text
+def _with_plain_numbers(text: str) -> str:
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _CHOSEN.sub(r"\\binom{\1}{\2}", _PLUS_MINUS.sub(r"\\pm ", text)))
+    text = _IMAGINARY.sub("i", _FRACTION.sub(r"\\frac{\1}{\2}", text))
+    if _SMALL_DIGITS.fullmatch(text):
+        text = text.upper()
+    return _PREFIXED.sub(lambda m: f"{m[2].upper()}_{{{_PREFIXES[m[1].lower()]}}}", text)
 
 
 def _with_plain_units(text: str) -> str:
+    # Behind degrees, the same marks are minutes and seconds of arc.
+    text = _SECONDS.sub("''", text) if "circ" in text else _FEET.sub(r" ft \1 in", text)
+    text = _ABBREVIATED.sub(r" \1", text)
     text = _CURRENCY_CODE.sub(r"\1\$", text)
     text = _LETTER_TIMES.sub(r"\\times 10^", text)
-    text = _UNIT_AND.sub(r"\1 \2", _HOURS.sub(r"\1 hours", text))
+    text = _UNIT_AND.sub(r"\1 \2", _HOURS.sub(r"\1 hours \2 minutes", text))
+    text = _MICRO.sub(r" \\text{u\1}", _LETTER_BEHIND_POWER.sub(r"\1 \\text{\2}", text))
+    text = _OHM.sub(lambda m: r" \text{" + re.sub(r"\W|mathrm", "", m[1] or "") + "ohm}", text)
+    text = _LETTER_UNIT.sub(r"\1 \\text{\2}", _MEASURED.sub(r" \\text{\1}", text))
+    text = _SQUARE.sub(lambda m: "square " if m[1] else "cubic ", text)
+    text = _UNIT_COMMA.sub(r"\1 ", text)
     return _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)

@@ -4,15 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from itertools import permutations, product
+from typing import TypeGuard
 
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.numeric import TooComplex
 
 _MOST_SIGNS = 4
-_SETS = (ex.Constant, ex.SetOf, ex.SetOperation, ex.SetBuilder)
-_AXES = re.compile(r"(?:mathbf|vec|hat|bm|boldsymbol):(?:i|j|k|imath|jmath)")
+_SETS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
+_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C"))
+_TRANSPOSED = (ex.Symbol("T"), ex.Symbol("top"), ex.Symbol("intercal"))
+_VECTORS = ("()", "<>")
 _FREE_CONSTANT = re.compile(r"[cCkKABD](?:_\d+)?")
 _BY_HABIT = re.compile(r"[cCkK](?:_\d+)?")
+_NUMBERED = re.compile(r"[cC]_\d")
 _MOST_CONSTANTS = 4
 
 
@@ -32,27 +36,75 @@ def lifted(node: ex.Node) -> ex.Node:
     """A product with one quantity or matrix in it is one itself: -(90°) is (-90)°."""
     if isinstance(node, ex.Product):
         factors = [lifted(factor) for factor in node.factors]
-        matrices = [factor for factor in factors if isinstance(factor, ex.Matrix)]
-        if len(matrices) == 1:
-            scalars = tuple(factor for factor in factors if factor is not matrices[0])
-            return _scaled(matrices[0], scalars)
+        arrays = [factor for factor in factors if _is_array(factor)]
+        if len(arrays) == 1:
+            scalars = tuple(factor for factor in factors if factor is not arrays[0])
+            return _scaled(arrays[0], scalars)
         quantities = [factor for factor in factors if isinstance(factor, ex.Quantity)]
         if len(quantities) == 1:
             values = tuple(f.value if isinstance(f, ex.Quantity) else f for f in factors)
             return ex.Quantity(ex.Product(values), quantities[0].unit)
-    if isinstance(node, ex.Sum) and len(node.terms) == 2 and isinstance(node.terms[0], _SETS):
+    if isinstance(node, ex.Sum) and (total := _added([lifted(term) for term in node.terms])) is not None:
+        return total
+    if isinstance(node, ex.Sum) and len(node.terms) == 2 and _is_set(node.terms[0]):
         # R - {0}
         taken = node.terms[1]
         if isinstance(taken, ex.Product) and taken.factors[0] == ex.MINUS_ONE and len(taken.factors) == 2:
             return ex.SetOperation("setminus", node.terms[0], taken.factors[1])
+    if isinstance(node, ex.Power) and node.exponent in _TRANSPOSED:
+        return _transposed(node.base) or node
     if isinstance(node, ex.Quantity) and isinstance(node.value, ex.Quantity):
         return ex.Quantity(node.value.value, f"{node.value.unit} {node.unit}")
     return node
 
 
-def _scaled(grid: ex.Matrix, scalars: tuple[ex.Node, ...]) -> ex.Matrix:
-    rows = (tuple(ex.Product((*scalars, item)) for item in row.items) for row in grid.rows)
-    return ex.Matrix(tuple(ex.Tuple(row, "()") for row in rows))
+def _is_set(node: ex.Node) -> bool:
+    """Whether a minus behind a node takes elements out of a set."""
+    return isinstance(node, _SETS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
+
+
+def _transposed(node: ex.Node) -> ex.Node | None:
+    if isinstance(node, ex.Tuple):
+        return ex.Matrix(tuple(ex.Tuple((item,), "()") for item in node.items))
+    if not isinstance(node, ex.Matrix) or len({len(row.items) for row in node.rows}) > 1:
+        return None
+    columns = zip(*(row.items for row in node.rows), strict=True)
+    return ex.Matrix(tuple(ex.Tuple(column, "()") for column in columns))
+
+
+def _is_array(node: ex.Node) -> TypeGuard[ex.Matrix | ex.Tuple]:
+    """Whether a node can be added and multiplied element by element: a matrix or a vector, but no interval."""
+    return isinstance(node, ex.Matrix) or (isinstance(node, ex.Tuple) and node.brackets in _VECTORS)
+
+
+def _scaled(array: ex.Matrix | ex.Tuple, scalars: tuple[ex.Node, ...]) -> ex.Matrix | ex.Tuple:
+    if isinstance(array, ex.Matrix):
+        return ex.Matrix(tuple(_scaled_row(row, scalars) for row in array.rows))
+    return _scaled_row(array, scalars)
+
+
+def _scaled_row(row: ex.Tuple, scalars: tuple[ex.Node, ...]) -> ex.Tuple:
+    return ex.Tuple(tuple(ex.Product((*scalars, item)) for item in row.items), row.brackets)
+
+
+def _added(terms: list[ex.Node]) -> ex.Node | None:
+    """The sum of matrices or of vectors of one shape; None for other terms."""
+    first = terms[0]
+    if isinstance(first, ex.Matrix):
+        grids = [term.rows for term in terms if isinstance(term, ex.Matrix) and len(term.rows) == len(first.rows)]
+        if len(grids) < len(terms):
+            return None
+        rows = [row for same in zip(*grids, strict=True) if (row := _added_vectors(list(same))) is not None]
+        return ex.Matrix(tuple(rows)) if len(rows) == len(first.rows) else None
+    vectors = [term for term in terms if isinstance(term, ex.Tuple) and term.brackets in _VECTORS]
+    return _added_vectors(vectors) if len(vectors) == len(terms) else None
+
+
+def _added_vectors(vectors: list[ex.Tuple]) -> ex.Tuple | None:
+    if len({len(vector.items) for vector in vectors}) > 1:
+        return None
+    items = zip(*(vector.items for vector in vectors), strict=True)
+    return ex.Tuple(tuple(ex.Sum(terms) for terms in items), vectors[0].brackets)
 
 
 def expanded(node: ex.Node, independent: bool) -> ex.Node:
@@ -68,6 +120,8 @@ def expanded(node: ex.Node, independent: bool) -> ex.Node:
             any_signs = any_signs or len(variants) > 1
             items.extend(variants)
         return ex.Listed(tuple(items), "or" if any_signs and node.joined == "," else node.joined)
+    if isinstance(node, ex.SetOf):
+        return ex.SetOf(tuple(variant for item in node.items for variant in _signed_variants(item, independent)))
     variants = _signed_variants(node, independent)
     return node if len(variants) == 1 else ex.Listed(tuple(variants), "or")
 
@@ -100,29 +154,17 @@ def _with_signs(node: ex.Node, choice: tuple[bool, ...]) -> ex.Node:
 def renamed(node: ex.Node, old: tuple[ex.Node, ...], new: tuple[ex.Node, ...]) -> ex.Node:
     """The right side of f(x) = … written for the argument names of another definition."""
     names = {a.name: b for a, b in zip(old, new, strict=True) if isinstance(a, ex.Symbol)}
-    return _substituted(node, names)
+    return substituted(node, names)
 
 
-def components(node: ex.Node, size: int) -> ex.Tuple | None:
-    """The vector a·i + b·j + c·k as a tuple of `size`; None for anything else."""
-    names = {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
-    if not names or size not in (2, 3) or not all(_AXES.fullmatch(name) for name in names):
-        return None
-    items = []
-    for axis in "ijk"[:size]:
-        values = {name: ex.ONE if name.split(":")[1][0] == axis else ex.ZERO for name in names}
-        items.append(_substituted(node, values))
-    return ex.Tuple(tuple(items), "()")
-
-
-def _substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:
+def substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:
+    """The node with other expressions for the symbols of these names."""
     return mapped(node, lambda part: names.get(part.name, part) if isinstance(part, ex.Symbol) else part)
 
 
 def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.Node]]:
     """Both sides, in every way in which the free constants (C, c_1, A) that only one of them has can be matched."""
-    mine_names = {part.name for part in mine.walk() if isinstance(part, ex.Symbol)}
-    gold_names = {part.name for part in gold.walk() if isinstance(part, ex.Symbol)}
+    mine_names, gold_names = _names(mine), _names(gold)
     only_mine = sorted(mine_names - gold_names)
     only_gold = sorted(gold_names - mine_names)
     if not only_mine or len(only_mine) != len(only_gold):
@@ -138,6 +180,45 @@ def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.N
     if len(only_mine) > _MOST_CONSTANTS:
         raise TooComplex
     return [
-        (_substituted(mine, dict(zip(only_mine, map(ex.Symbol, order), strict=True))), gold)
+        (substituted(mine, dict(zip(only_mine, map(ex.Symbol, order), strict=True))), gold)
         for order in permutations(only_gold)
     ]
+
+
+def exchanged_constants(mine: ex.Node, gold: ex.Node) -> list[ex.Node]:
+    """`mine` with its constants of integration (C_1, C_2) under each other's names, where both sides have the same."""
+    names = sorted(name for name in _names(mine) if _NUMBERED.fullmatch(name))
+    if not 1 < len(names) <= _MOST_CONSTANTS or names != sorted(filter(_NUMBERED.fullmatch, _names(gold))):
+        return []
+    orders = list(permutations(names))[1:]
+    return [substituted(mine, dict(zip(names, map(ex.Symbol, order), strict=True))) for order in orders]
+
+
+def without_additive_constant(node: ex.Node) -> ex.Node | None:
+    """An antiderivative without its "+ C"; None where there is none, or where C stands elsewhere too."""
+    if not isinstance(node, ex.Sum):
+        return None
+    rest = tuple(term for term in node.terms if term not in (ex.Symbol("C"), ex.Symbol("c")))
+    if len(rest) != len(node.terms) - 1 or not rest or {"C", "c"} & _names(ex.Sum(rest)):
+        return None
+    return ex.Sum(rest)
+
+
+def cleared(node: ex.Node) -> ex.Node:
+    """A sum multiplied by the denominators with variables that its terms have."""
+    bases = []
+    for term in node.terms if isinstance(node, ex.Sum) else (node,):
+        for factor in _flat(term):
+            if isinstance(factor, ex.Power) and factor.exponent == ex.MINUS_ONE and _names(factor.base):
+                bases.append(factor.base)
+    return ex.Product((node, *dict.fromkeys(bases)))
+
+
+def _flat(node: ex.Node) -> list[ex.Node]:
+    if isinstance(node, ex.Product):
+        return [inner for factor in node.factors for inner in _flat(factor)]
+    return [node]
+
+
+def _names(node: ex.Node) -> set[str]:
+    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}

@@ -1,16 +1,36 @@
 """Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
 
 from openrlhf.grading import expressions as ex
-from openrlhf.grading.identity import proportional, same_multiset, same_value
+from openrlhf.grading.families import same_families, without_declarations
+from openrlhf.grading.identity import differ_by_constant, proportional, same_multiset, same_value
+from openrlhf.grading.labels import (
+    distinct_labels,
+    is_condition,
+    labels_agree,
+    labels_spread,
+    points,
+    results,
+    value_of,
+    variables,
+    variables_agree,
+)
+from openrlhf.grading.notations import components, has_axes, reconciled
 from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities, by_unit
-from openrlhf.grading.realsets import NotRealSet, same_real_set
-from openrlhf.grading.rewriting import components, expanded, lifted, matching_constants, renamed
+from openrlhf.grading.realsets import NotRealSet, enumerated, same_real_set
+from openrlhf.grading.rewriting import (
+    cleared,
+    exchanged_constants,
+    expanded,
+    lifted,
+    matching_constants,
+    renamed,
+    without_additive_constant,
+)
 from openrlhf.grading.words import plain_words
 
 _SETS = (ex.SetOperation, ex.SetBuilder)
-_INEQUALITIES = frozenset(("<", ">", "<=", ">=", "!=", "in", "notin"))
 
 
 class Comparison:
@@ -25,13 +45,34 @@ class Comparison:
         mine, gold = self.quantities.combined(lifted(mine)), self.quantities.combined(lifted(gold))
         if mine == gold:
             return True
+        if _has_progression(mine) or _has_progression(gold):
+            return self.general_solutions(mine, gold)
         if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
             return self.lists(mine, gold)
+        if (same := same_families(mine, gold)) is not None:
+            return same
         if (intervals := _with_parameters(mine, gold)) is not None:
             return self.collections(*intervals)
         if isinstance(mine, ex.Relation) or isinstance(gold, ex.Relation):
             return self.relations(mine, gold)
         return self.values(mine, gold)
+
+    def same_answers(self, mine: ex.Node, gold: ex.Node) -> bool:
+        """`same`, for whole answers: their constants of integration have no fixed names or values."""
+        if self.same(mine, gold) or any(self.same(variant, gold) for variant in exchanged_constants(mine, gold)):
+            return True
+        rests = [rest for side in (mine, gold) if (rest := without_additive_constant(value_of(side))) is not None]
+        return len(rests) == 2 and differ_by_constant(*rests)
+
+    def general_solutions(self, mine: ex.Node, gold: ex.Node) -> bool:
+        if isinstance(mine, ex.Relation) and isinstance(gold, ex.Relation):
+            excluded = mine.operators == gold.operators == ("!=",)
+            if excluded and isinstance(mine.sides[1], ex.Progression) and isinstance(gold.sides[1], ex.Progression):
+                # x ≠ kπ
+                return self.in_order(mine.sides, gold.sides)
+        sides = [expanded(side, True) for side in (mine, gold)]
+        same = same_families(*sides)
+        return self.same(*without_declarations(mine, gold)) if same is None else same
 
     # Lists, sets, tuples.
 
@@ -51,15 +92,17 @@ class Comparison:
 
     def expanded_lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         mine, gold = _without_domain(mine), _without_domain(gold)
+        if (same := same_families(mine, gold)) is not None:
+            return same
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
             return self.same(mine, gold)
-        if _is_condition(mine) or _is_condition(gold):
+        if is_condition(mine) or is_condition(gold):
             try:
-                return _variables_agree(mine, gold) and same_real_set(mine, gold)
+                return variables_agree(mine, gold) and same_real_set(mine, gold)
             except NotRealSet:
                 pass
         if isinstance(mine, ex.Listed) and isinstance(gold, ex.Listed):
-            return self.two_lists(mine, gold)
+            return self.two_lists(points(mine, gold), points(gold, mine))
         one, other = (mine, gold) if isinstance(mine, ex.Listed) else (gold, mine)
         assert isinstance(one, ex.Listed)
         if (
@@ -68,9 +111,9 @@ class Comparison:
             and other.operators[-1] in ("=", "in")
         ):
             other = other.sides[-1]
-        items = tuple(_value_of(item) for item in one.items)
+        items = tuple(value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
-            if _distinct_labels(one.items):
+            if distinct_labels(one.items):
                 # x = 2, y = 3 says more than {2, 3}.
                 return False
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
@@ -81,19 +124,22 @@ class Comparison:
         return False
 
     def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
-        if not _labels_agree(mine.items, gold.items):
+        if not labels_agree(mine.items, gold.items):
             return False
-        mine_items, gold_items = _labels_spread(mine.items), _labels_spread(gold.items)
+        mine_items, gold_items = labels_spread(mine.items), labels_spread(gold.items)
         either = "or" in (mine.joined, gold.joined)
         if either:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
         # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
-        named = _distinct_labels(mine_items) != _distinct_labels(gold_items)
+        named = distinct_labels(mine_items) != distinct_labels(gold_items)
         if (paired := by_unit(mine_items, gold_items)) is not None:
             mine_items, named = paired, True
         if (self.policy.lists == "in_order" or named) and not either:
             return self.in_order(mine_items, gold_items)
-        return same_multiset(mine_items, gold_items, self.same)
+        # y = x, y = -x against y - x = 0, y + x = 0: the labels that were spread belong to equations.
+        return same_multiset(mine_items, gold_items, self.same) or (
+            (mine_items, gold_items) != (mine.items, gold.items) and same_multiset(mine.items, gold.items, self.same)
+        )
 
     def sets(self, mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
         return same_multiset(self.distinct(mine), self.distinct(gold), self.same)
@@ -117,7 +163,7 @@ class Comparison:
             return self.two_relations(mine, gold)
         relation, other = (mine, gold) if isinstance(mine, ex.Relation) else (gold, mine)
         assert isinstance(relation, ex.Relation)
-        if _is_condition(relation):
+        if is_condition(relation):
             try:
                 return same_real_set(mine, gold)
             except NotRealSet:
@@ -125,34 +171,40 @@ class Comparison:
                     return False
         return any(
             self.same(side, other) if relation is mine else self.rounded_or_same(relation, other, side)
-            for side in _results(relation)
+            for side in results(relation)
         )
 
     def rounded_or_same(self, gold: ex.Relation, mine: ex.Node, side: ex.Node) -> bool:
         # Where the gold shows its exact value as well, nothing else that rounds alike will do.
-        about = gold.operators[-1] == "~" and len(_results(gold)) == 1
+        about = gold.operators[-1] == "~" and len(results(gold)) == 1
         return (about and self.quantities.rounds_to(mine, side)) or self.same(mine, side)
 
     def two_relations(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if _is_condition(mine) or _is_condition(gold):
+        if is_condition(mine) or is_condition(gold):
             return self.two_conditions(mine, gold)
-        mine_results, gold_results = _results(mine), _results(gold)
+        mine_results, gold_results = results(mine), results(gold)
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
                 names = mine.sides[0].arguments, gold.sides[0].arguments
-                if any(_variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
+                if any(variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
                     return False
                 mine_results = [renamed(value, *names) for value in mine_results]
             return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
-            if mine_results and gold_results and not _variables(mine) and not _variables(gold):
+            if mine_results and gold_results and not variables(mine) and not variables(gold):
                 named_alike = self.same(mine.sides[0], gold.sides[0])
                 return named_alike and self.same_results(mine_results, gold_results, gold)
-            mine_values, gold_values = _bare(mine.sides), _bare(gold.sides)
-            return proportional(ex.difference(*mine_values), ex.difference(*gold_values)) != 0
+            return self.same_equation(mine, gold)
         return len(mine.sides) == len(gold.sides) and self.in_order(mine.sides, gold.sides)
+
+    def same_equation(self, mine: ex.Relation, gold: ex.Relation) -> bool:
+        """Whether two equations are multiples of each other, after their denominators have been cleared if need be."""
+        first, second = reconciled(ex.difference(*_bare(mine.sides)), ex.difference(*_bare(gold.sides)))
+        if proportional(first, second):
+            return True
+        return proportional(cleared(first), cleared(second)) != 0
 
     def same_results(self, mine: list[ex.Node], gold: list[ex.Node], relation: ex.Relation) -> bool:
         """Whether the values of two equations agree; where both show what an exact value comes to, in both."""
@@ -162,7 +214,7 @@ class Comparison:
         return any(self.rounded_or_same(relation, value, side) for value in mine for side in gold)
 
     def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if not _variables_agree(mine, gold):
+        if not variables_agree(mine, gold):
             return False
         try:
             return same_real_set(mine, gold)
@@ -188,7 +240,7 @@ class Comparison:
                 mine.name == gold.name
                 and is_unknown(mine.name)
                 and len(mine.arguments) == len(gold.arguments)
-                and not any(isinstance(a, ex.Number) and isinstance(b, ex.Number) and a != b for a, b in arguments)
+                and all((_binds(a) and _binds(b)) or self.same(a, b) for a, b in arguments)
             )
         pair = {type(mine), type(gold)}
         if pair == {ex.Call, ex.Symbol}:
@@ -211,15 +263,22 @@ class Comparison:
             return self.quantities.same(mine, gold)
         if isinstance(mine, ex.Modulo) or isinstance(gold, ex.Modulo):
             return self.residues(mine, gold)
+        if isinstance(mine, ex.Cases) or isinstance(gold, ex.Cases):
+            return self.cases(mine, gold)
         if isinstance(mine, ex.Ratio) or isinstance(gold, ex.Ratio):
             return self.ratios(mine, gold)
         if isinstance(mine, _COLLECTIONS) or isinstance(gold, _COLLECTIONS):
             return self.collections(mine, gold)
         if self.quantities.rounded(mine, gold):
             return True
+        if has_axes(mine) or has_axes(gold):
+            vectors = [vector.items for side in (mine, gold) if (vector := components(side, 3))]
+            return len(vectors) == 2 and self.in_order(*vectors)
+        mine, gold = reconciled(mine, gold)
         return any(same_value(*sides) for sides in matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
+        mine, gold = enumerated(mine), enumerated(gold)
         mine, gold = _as_tuple(mine, gold), _as_tuple(gold, mine)
         if isinstance(mine, ex.SetOf) and isinstance(gold, ex.SetOf):
             return self.sets(mine.items, gold.items)
@@ -236,10 +295,20 @@ class Comparison:
         except NotRealSet:
             pass
         if isinstance(mine, ex.SetOperation) and isinstance(gold, ex.SetOperation):
-            return mine.operator == gold.operator and same_multiset(_operands(mine), _operands(gold), self.same)
+            if mine.operator != gold.operator:
+                return False
+            if mine.operator == "setminus":
+                return self.same(mine.left, gold.left) and self.same(mine.right, gold.right)
+            return same_multiset(_operands(mine), _operands(gold), self.same)
         if isinstance(mine, ex.SetBuilder) and isinstance(gold, ex.SetBuilder):
             return self.same(mine.element, gold.element) and same_multiset(mine.conditions, gold.conditions, self.same)
         return False
+
+    def cases(self, mine: ex.Node, gold: ex.Node) -> bool:
+        """Whether two functions have the same pieces, in any order."""
+        if not isinstance(mine, ex.Cases) or not isinstance(gold, ex.Cases):
+            return False
+        return same_multiset(mine.rows, gold.rows, self.same)
 
     def residues(self, mine: ex.Node, gold: ex.Node) -> bool:
         if not isinstance(mine, ex.Modulo) or not isinstance(gold, ex.Modulo):
@@ -263,8 +332,7 @@ class Comparison:
         assert isinstance(ratio, ex.Ratio)
         if len(ratio.terms) != 2:
             return False
-        quotient = ex.Product((ratio.terms[0], ex.reciprocal(ratio.terms[1])))
-        return self.same(quotient, other) if ratio is mine else self.same(other, quotient)
+        return self.same(_quotient(ratio), other) if ratio is mine else self.same(other, _quotient(ratio))
 
 
 _MOST_DISTINCT = 60
@@ -283,24 +351,22 @@ def _without_domain(node: ex.Node) -> ex.Node:
     if isinstance(node, ex.Listed) and len(node.items) == 2:
         value, domain = node.items
         excluded = isinstance(domain, ex.Relation) and domain.operators == ("!=",)
-        if excluded and not isinstance(value, ex.Relation) and _variables(value) & _variables(domain):
+        if excluded and not isinstance(value, ex.Relation) and variables(value) & variables(domain):
             return value
     return node
 
 
+def _binds(argument: ex.Node) -> bool:
+    """Whether an argument of f(…) = … is a variable of its own, x and not A, so that its name does not matter."""
+    return isinstance(argument, ex.Symbol) and argument.name[0].islower()
+
+
+def _has_progression(node: ex.Node) -> bool:
+    return any(isinstance(part, ex.Progression) for part in node.walk())
+
+
 def _has_signs(node: ex.Node) -> bool:
     return any(isinstance(part, ex.PlusMinus) for part in node.walk())
-
-
-def _is_condition(node: ex.Node) -> bool:
-    """Whether the answer is a condition on a variable rather than a value."""
-    if isinstance(node, ex.Listed):
-        return any(_is_condition(item) for item in node.items)
-    return isinstance(node, ex.Relation) and any(operator in _INEQUALITIES for operator in node.operators)
-
-
-def _variables(node: ex.Node) -> set[str]:
-    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
 
 
 def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:
@@ -313,7 +379,7 @@ def _with_parameters(mine: ex.Node, gold: ex.Node) -> tuple[ex.Tuple, ex.Tuple] 
     if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
         return None
     first, second = _as_interval(mine), _as_interval(gold)
-    return (first, second) if first is not None and second is not None and _variables(second) else None
+    return (first, second) if first is not None and second is not None and variables(second) else None
 
 
 def _as_interval(node: ex.Node) -> ex.Tuple | None:
@@ -330,85 +396,14 @@ def _as_interval(node: ex.Node) -> ex.Tuple | None:
     return ex.Tuple((node.sides[0], node.sides[2]), brackets)
 
 
-def _variables_agree(mine: ex.Node, gold: ex.Node) -> bool:
-    """Two conditions have to be about the same variables; a set or an interval names none."""
-    mine_names, gold_names = _variables(mine) - {"?"}, _variables(gold) - {"?"}
-    return not mine_names or not gold_names or mine_names == gold_names
-
-
-def _is_label(node: ex.Node) -> bool:
-    """What may stand left of "=" as the name of a value."""
-    if isinstance(node, (ex.Symbol, ex.Words)):
-        return True
-    if isinstance(node, ex.Call) and is_unknown(node.name):
-        return all(isinstance(part, (ex.Symbol, ex.Number)) for part in node.arguments)
-    if isinstance(node, (ex.Tuple, ex.Product)):
-        return all(isinstance(part, ex.Symbol) for part in node.children())
-    return False
-
-
-def _is_combined(node: ex.Node) -> bool:
-    """m + n, abc, p - q: a combination of quantities that the question asked for by this name."""
-    parts = node.terms if isinstance(node, ex.Sum) else (node,)
-    factors = [factor for part in parts for factor in (part.factors if isinstance(part, ex.Product) else (part,))]
-    symbols = [factor for factor in factors if isinstance(factor, ex.Symbol)]
-    return len(set(symbols)) > 1 and all(isinstance(factor, ex.Symbol) or factor == ex.MINUS_ONE for factor in factors)
-
-
-def _results(relation: ex.Relation) -> list[ex.Node]:
-    """The values that an equation may stand for when it is compared with a value: x = 5, 5 = x, 2 + 3 = 5."""
-    first, last = relation.sides[0], relation.sides[-1]
-    if _is_condition(relation) and relation.operators != ("in",):
-        return []
-    if _is_label(first) and (isinstance(first, ex.Call) or not _variables(first) & _variables(last)):
-        results = [last]
-    elif isinstance(last, ex.Symbol) and not _variables(last) & _variables(first):
-        return [first]
-    elif not any(_variables(side) for side in relation.sides) or (_is_combined(first) and not _variables(last)):
-        results = [last]
-    else:
-        return []
-    if relation.operators[-1] == "~" and not _is_label(relation.sides[-2]):
-        # 1/3 ≈ 0.333 names an exact value and shows what it comes to.
-        results.append(relation.sides[-2])
-    return results
-
-
-def _value_of(item: ex.Node) -> ex.Node:
-    """The value behind a label: 5 of x = 5."""
-    if isinstance(item, ex.Relation) and (results := _results(item)):
-        return results[0]
-    return item
-
-
-def _labels_spread(items: tuple[ex.Node, ...]) -> tuple[ex.Node, ...]:
-    """x = 1, 2 means x = 1, x = 2; labels that all items share say nothing and go."""
-    labels = {item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)}
-    unlabelled = sum(not isinstance(item, ex.Relation) for item in items)
-    if len(labels) == 1 and (unlabelled == len(items) - 1 or unlabelled == 0):
-        return tuple(_value_of(item) for item in items)
-    return items
-
-
-def _labels_agree(mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> bool:
-    """Whether two lists are about the same variables (x_1 and x_2 are about x); one without names is about any."""
-    mine_names, gold_names = _label_names(mine), _label_names(gold)
-    return not mine_names or not gold_names or mine_names == gold_names
-
-
-def _label_names(items: tuple[ex.Node, ...]) -> set[str]:
-    labels = [item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)]
-    return {label.name.split("_")[0] for label in labels if isinstance(label, ex.Symbol)} - {"?"}
-
-
-def _distinct_labels(items: tuple[ex.Node, ...]) -> bool:
-    labels = [item.sides[0] for item in items if isinstance(item, ex.Relation) and _results(item)]
-    names = {label.name.split("_")[0] for label in labels if isinstance(label, ex.Symbol)}
-    return len(names) == len(items) > 1
-
-
 def _bare(sides: tuple[ex.Node, ...]) -> list[ex.Node]:
-    return [side.value if isinstance(side, ex.Quantity) else side for side in sides]
+    """The sides of an equation as values: without units, and ratios as quotients."""
+    values = [side.value if isinstance(side, ex.Quantity) else side for side in sides]
+    return [_quotient(value) if isinstance(value, ex.Ratio) and len(value.terms) == 2 else value for value in values]
+
+
+def _quotient(ratio: ex.Ratio) -> ex.Node:
+    return ex.Product((ratio.terms[0], ex.reciprocal(ratio.terms[1])))
 
 
 def _residue(node: ex.Node) -> ex.Node:
@@ -433,6 +428,9 @@ def _as_tuple(node: ex.Node, other: ex.Node) -> ex.Node:
         return ex.Tuple(node.arguments, "()")
     if isinstance(node, (ex.Sum, ex.Product, ex.Symbol)) and isinstance(other, ex.Tuple):
         return components(node, len(other.items)) or node
+    if isinstance(node, (ex.Sum, ex.Product, ex.Symbol)) and isinstance(other, ex.Matrix):
+        vector = components(node, len(other.rows))
+        return node if vector is None else ex.Matrix(tuple(ex.Tuple((item,), "()") for item in vector.items))
     if isinstance(node, ex.Tuple) and isinstance(other, ex.Matrix):
         rows = tuple(ex.Tuple(row.items, "()") for row in node.items if isinstance(row, ex.Tuple))
         return ex.Matrix(rows) if len(rows) == len(node.items) else node

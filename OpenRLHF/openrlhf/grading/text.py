@@ -19,11 +19,11 @@ _SYMBOLS = {
     "、": ",", "。": ".", "∶": ":", "ℯ": "e", "ⅈ": "i", "∣": "|", "∨": r"\text{ or }", "∧": r"\text{ and }",
     "或者": r"\text{ or }", "或": r"\text{ or }", "和": r"\text{ and }",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2002": " ", "\u2003": " ", "\u3000": " ",
-    "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
+    "\u2044": "/", "µ": r"\mu ", "→": r"\to ", "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
 }  # fmt: skip
 _SYMBOL = re.compile("|".join(map(re.escape, _SYMBOLS)))
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni")
-_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣʸᵏᵐᵗᵃᵇᵖ", "0123456789+-()nixykmtabp")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣʸᵏᵐᵗᵃᵇᵖ]+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUBSCRIPT = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _ROOT_SIGN = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|\\pi|[A-Za-z])?")
@@ -36,6 +36,7 @@ _RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _DEGREE = re.compile(r"\\(?:text)?degree(?![A-Za-z])")
 _PRIMES = re.compile(r"\^ *(?:\{ *(?:\\prime *)+\}|\\prime(?![A-Za-z]))")
+_ARROWS = re.compile(r"\\(?:long)?rightarrow(?![A-Za-z])")
 _BRACES = re.compile(r"\\([lr])brace(?![A-Za-z])")
 _STYLE = re.compile(r"\\(?:bf|it|rm|large|Large)(?![A-Za-z]) ?(?=[-+\d\\])")
 _BINOMIALS = re.compile(r"\\[dt]binom(?![A-Za-z])")
@@ -69,6 +70,7 @@ def tidy(answer: str) -> str:
         text = _BINOMIALS.sub(r"\\binom", text)
         text = _STYLE.sub("", _DEGREE.sub(r"^\\circ ", text))
         text = _PRIMES.sub(lambda m: "'" * m.group().count("prime"), text)
+        text = _ARROWS.sub(r"\\to ", text)
         text = _BRACES.sub(lambda m: r"\{" if m.group(1) == "l" else r"\}", text)
         text = _SIDES.sub("", text)
         text = _SIZES.sub(" ", text)

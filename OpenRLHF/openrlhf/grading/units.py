@@ -50,19 +50,59 @@ _define("temperature c", 1, "degc celsius")
 _define("force", 1, "N newton newtons")
 _define("energy", 1, "J joule joules")
 _define("energy", 1000, "kJ kilojoule kilojoules")
+_define("energy", _F(1602176634, 10**28), "eV electronvolt electronvolts")
+_define("energy", _F(1602176634, 10**25), "keV")
+_define("energy", _F(1602176634, 10**22), "MeV")
+_define("energy", _F(1602176634, 10**19), "GeV")
+_define("energy", 3_600_000, "kWh")
+_define("energy", _F(1, 10**7), "erg ergs")
+_define("force", _F(1, 10**5), "dyn dyne dynes")
+_define("calories", 1, "cal calorie calories")
+_define("calories", 1000, "kcal")
 _define("power", 1, "W watt watts")
 _define("power", 1000, "kW kilowatt kilowatts")
+_define("power", 10**6, "MW megawatt megawatts")
 _define("tension", 1, "V volt volts")
 _define("current", 1, "A amp amps ampere amperes")
+_define("current", _F(1, 1000), "mA milliampere milliamperes")
 _define("resistance", 1, "ohm ohms")
+_define("resistance", 1000, "kohm kiloohm")
+_define("resistance", 10**6, "Mohm megaohm")
+_define("length", _F(1, 10**6), "um micrometer micrometers micron microns")
+_define("time", _F(1, 10**6), "us microsecond microseconds")
+_define("mass", _F(1, 10**6), "ug")
+_define("volume", _F(1, 10**6), "uL microliter microliters")
+_define("charge", 1, "coulomb coulombs")
+_define("charge", _F(1, 10**6), "uC")
+_define("capacity", 1, "farad farads")
+_define("capacity", _F(1, 10**6), "uF")
+_define("current", _F(1, 10**6), "uA")
+_define("tension", _F(1, 10**6), "uV")
+_define("tension", 1000, "kV")
+_define("tension", _F(1, 1000), "mV")
+_define("magnetic field", 1, "tesla teslas")
+_define("force", 1000, "kN kilonewton kilonewtons")
+_define("mass", _F(1, 10**6), "mcg microgram micrograms")
 _define("frequency", 1, "Hz hertz")
+_define("frequency", 1000, "kHz kilohertz")
+_define("frequency", 10**6, "MHz megahertz")
+_define("frequency", 10**9, "GHz gigahertz")
 _define("pressure", 1, "Pa pascal pascals")
+_define("pressure", 1000, "kPa kilopascal kilopascals")
+_define("pressure", 10**6, "MPa megapascal megapascals")
+_define("pressure", 101_325, "atm atmosphere atmospheres")
 _define("amount", 1, "mol mole moles")
+_define("amount", _F(1, 1000), "mmol millimole millimoles")
 _define("kelvin", 1, "K kelvin kelvins")
 _define("acres", 1, "acre acres")
 _define("gallons", 1, "gal gallon gallons")
 _define("gallons", _F(1, 4), "quart quarts qt")
 _define("cups", 1, "cup cups")
+_define("astronomical units", 1, "AU")
+_define("parsecs", 10**3, "kpc")
+_define("parsecs", 10**6, "Mpc")
+_define("atomic mass", 1, "amu")
+_define("turns per minute", 1, "rpm")
 
 _WHOLE = {
     "mph": "miles / hour",
@@ -77,6 +117,25 @@ _SQUARE = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _GENERAL = frozenset(("unit", "units"))
 GENERAL = "unit"
 _TEMPERATURES = frozenset(("temperature", "temperature c", "kelvin"))
+# Words beside a value that say which way it goes: of each line, at most one holds.
+_WAYS = (
+    ("increase increases increased increasing rise rises rising gain gains growth profit more higher up above",
+     "decrease decreases decreased decreasing drop drops fall falls fell loss losses lost less fewer lower down below"),
+    ("left", "right"), ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest"),
+    ("clockwise", "counterclockwise anticlockwise"), ("before earlier early", "after later late"),
+    ("older", "younger"), ("faster", "slower"), ("taller longer", "shorter"),
+    ("forward forwards", "backward backwards"),
+    ("bc bce", "ad ce"), ("maximum max", "minimum min"), ("win wins", "lose loses"), ("deposit", "withdrawal"),
+)  # fmt: skip
+_WAY = {
+    word: (line, place) for line, ways in enumerate(_WAYS) for place, words in enumerate(ways) for word in words.split()
+}
+_WORD = re.compile(r"[A-Za-z]+")
+# coulomb, tesla, mol per litre, farad
+_UPRIGHT_UNITS = {
+    "C": ("charge", Fraction(1)), "T": ("magnetic field", Fraction(1)), "F": ("capacity", Fraction(1)),
+    "M": ("concentration", Fraction(1)),
+}  # fmt: skip
 _PIECES = re.compile(r"[A-Za-z]+|[^\W\d_]+|[$£€¢%]|'+|\d+|\^|/|-|\*|[()]")
 _MULTI_LETTER_NAMES = frozenset(name for name in _TABLE if len(name) > 1) | frozenset(_WHOLE) | _GENERAL
 
@@ -93,6 +152,21 @@ class Unit:
     known: bool
 
 
+def opposed(first: str, second: str) -> bool:
+    """Whether the words beside two values say opposite things: 20% increase, 20% decrease."""
+    mine, theirs = _ways(first), _ways(second)
+    return any(mine[line] != theirs[line] for line in mine.keys() & theirs.keys())
+
+
+def _ways(text: str) -> dict[int, int]:
+    return dict(_WAY[word] for word in _WORD.findall(text.lower()) if word in _WAY)
+
+
+def is_upright_unit(letter: str) -> bool:
+    """Whether a single letter in upright type is a unit behind a number, where in italics it may be anything."""
+    return letter in _UPRIGHT_UNITS
+
+
 def is_unit_word(word: str) -> bool:
     """Whether a single word or letter names a unit when it stands behind a number."""
     return word in _TABLE or word.lower() in _MULTI_LETTER_NAMES
@@ -103,8 +177,9 @@ def read_unit(text: str) -> Unit:
     pieces = _PIECES.findall(" ".join(_WHOLE.get(word.lower().strip("."), word) for word in text.split()))
     powers: dict[str, int] = {}
     scale = Fraction(1)
-    known = True
+    unknown: set[str] = set()
     sign, pending = 1, 1
+    grouped = False
     index = 0
     while index < len(pieces):
         piece = pieces[index]
@@ -112,6 +187,10 @@ def read_unit(text: str) -> Unit:
         lowered = piece.lower()
         if piece in ("/", "per") or lowered == "per":
             sign = -1
+        elif piece == "(" and pieces[index - 2 : index - 1] == ["/"]:
+            grouped = True
+        elif piece == ")":
+            grouped = False
         elif lowered in _SQUARE and not lowered.endswith("ed"):
             pending = _SQUARE[lowered]
         elif piece in "^-*()" or piece.isdigit() or lowered in _SQUARE:
@@ -119,18 +198,23 @@ def read_unit(text: str) -> Unit:
         else:
             power, index = _power(pieces, index, pending)
             pending = 1
-            entry = _TABLE.get(piece) or _TABLE.get(lowered)
-            known = known and (entry is not None or piece == "%" or lowered in _GENERAL)
+            entry = _TABLE.get(piece) or _UPRIGHT_UNITS.get(piece) or _TABLE.get(lowered)
+            if entry is None and piece != "%" and lowered not in _GENERAL:
+                unknown.add(_singular(lowered))
             dimension, factor = entry or (_singular(lowered), Fraction(1))
             powers[dimension] = powers.get(dimension, 0) + sign * power
             scale *= factor ** (sign * power)
-            sign = 1
+            sign = sign if grouped else 1
+    if powers.keys() - unknown - {GENERAL}:
+        # Beside a measure, words say what is measured: litres of milk.
+        powers = {name: power for name, power in powers.items() if name not in unknown}
+        unknown = set()
     if powers.get(GENERAL) == 1:
         del powers[GENERAL]
     if powers.keys() & _TEMPERATURES:
         powers.pop("angle", None)
     dimensions = tuple(sorted((name, power) for name, power in powers.items() if power))
-    return Unit(dimensions, scale, known)
+    return Unit(dimensions, scale, known=not unknown)
 
 
 def _power(pieces: list[str], index: int, pending: int) -> tuple[int, int]:

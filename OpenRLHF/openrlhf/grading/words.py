@@ -66,6 +66,8 @@ _SAME_MEANING = {
     "all reals": "all real numbers", "all real": "all real numbers", "every real number": "all real numbers",
     "any real number": "all real numbers", "no real number": "no solution",
     "infinite solutions": "infinitely many solutions", "infinitely many": "infinitely many solutions",
+    "there are infinitely many": "infinitely many solutions", "infinite": "infinitely many solutions",
+    "there are infinitely many solutions": "infinitely many solutions",
     "infinite number of solutions": "infinitely many solutions",
     "diverge": "diverges", "divergent": "diverges",
     "converge": "converges", "convergent": "converges", "correct": "true", "right": "right",
@@ -73,11 +75,18 @@ _SAME_MEANING = {
 }  # fmt: skip
 
 
+_NO_SOLUTION = re.compile(r"^(?:there (?:is|are) |(?:it )?has )?no (real )?(?:solutions?|roots?)(?: exists?)?$")
+_NO_SUCH = re.compile(r"^(?:there (?:is|are) )?no such \w+(?: exists?)?$")
 _WORDY = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,}){0,4}")
+_ONLY_WORDS = re.compile(r"[^\W\d_]{3,}(?:[ -][^\W\d_]{3,})*")
 _NEGATION = re.compile(r"\b(?:not|n't|never|neither)\b")
+_OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_REASONED = re.compile(r"\W*(yes|no|true|false)\W{0,3}[.;:!]\W{1,3}(\w.*)", re.IGNORECASE | re.DOTALL)
+_RESTRICTED = re.compile(r"\b(?:but|unless|except|only|sometimes|however|not (?:always|necessarily))\b")
 _ELABORATED = re.compile(r",| (?:it|they|this|that|he|she|because|since)\b")
 _SEPARATOR = re.compile(r" ?, ?(?:and |or )?| and | or ")
 _SUBJECT = re.compile(r"(?:[^\W\d_]+ ){1,4}(?:is|are|was|were)(?: both)?")
+_TITLE = re.compile(r"^(?:mr|mrs|ms|miss|dr|prof|professor|sir)\b ?")
 _NOUNS = frozenset(("triangle", "function", "number", "numbers", "integer", "lines", "line", "angle", "series"))
 
 
@@ -174,15 +183,47 @@ def says_the_same(first: str, second: str) -> bool:
     return _says(first, second) or _says(second, first)
 
 
+def same_verdict(first: str, second: str) -> bool:
+    """Whether one answer (tidied) is a yes or no alone and the other says the same, and why, behind a full stop."""
+    return _gives_reason(first, second) or _gives_reason(second, first)
+
+
+def _gives_reason(mine: str, gold: str) -> bool:
+    match = _REASONED.match(mine)
+    verdict = plain_words(gold)
+    if match is None or verdict not in _OPPOSITE or match[1].lower() != verdict:
+        return False
+    return not _RESTRICTED.search(match[2]) and _OPPOSITE[verdict] not in match[2].lower().split()
+
+
 def _says(mine: str, gold: str) -> bool:
+    if gold in _OPPOSITE:
+        reason = mine.removeprefix(gold)
+        turned = _RESTRICTED.search(reason) or _OPPOSITE[gold] in reason.split()
+        return reason != mine and _ELABORATED.match(reason) is not None and not turned
+    if gold == "neither" and mine.startswith("neither "):
+        return True
     if not _WORDY.fullmatch(gold) or not mine or _NEGATION.search(mine):
         return False
-    if gold in ("yes", "no"):
-        return _ELABORATED.match(mine.removeprefix(gold)) is not None and mine.startswith(gold)
     rest = mine.removesuffix(gold).rstrip() if mine.endswith(gold) else None
     if rest and (_SUBJECT.fullmatch(rest) or (gold in ("converges", "diverges") and len(rest.split()) < 4)):
         return True
+    if (title := _TITLE.match(mine)) and mine[title.end() :] == gold:
+        return True
+    if mine == f"{gold}条件":
+        return True
     return any({mine, gold} == {word, f"{word} {noun}"} for word in (mine, gold) for noun in _NOUNS)
+
+
+def same_letters(first: str, second: str) -> bool:
+    """Whether two answers in plain words differ in nothing but hyphens, blanks and accents."""
+    if not _ONLY_WORDS.fullmatch(first) or not _ONLY_WORDS.fullmatch(second):
+        return False
+    return _letters(first) == _letters(second)
+
+
+def _letters(words: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKD", words) if char.isalpha())
 
 
 def plain_words(answer: str) -> str:
@@ -195,4 +236,6 @@ def plain_words(answer: str) -> str:
     if len(text.split()) > 1:
         text = _ARTICLES.sub("", text)
     text = _BLANKS.sub(" ", text).strip()
+    if text.startswith(("no ", "there ", "it has no ", "has no ")):
+        text = _NO_SUCH.sub("none", _NO_SOLUTION.sub(lambda m: f"no {m[1] or ''}solution", text))
     return _SAME_MEANING.get(text, text)

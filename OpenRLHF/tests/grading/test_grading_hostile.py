@@ -77,6 +77,16 @@ SHAPES = [
     "√" * 900 + "2",
     "1" + "\u0301" * 1800,
     "a\ud800b",
+    ", ".join(rf"\frac{{\pi}}{{{i}}}+\frac{{2k\pi}}{{{i + 7}}}" for i in range(1, 60)),
+    r"\{x \in \mathbb{Z} \mid -10^{9}<x<10^{9}\}",
+    "the " + "that is " * 200 + "5 or 6",
+    r"\mathrm{" + "_{2}" * 450 + "{",
+    "(a) " + "(i) 1 (ii) 2 " * 100,
+    r"\int " + "{=" * 600,
+    r"\begin{pmatrix}1\\2\end{pmatrix}" + r"+\begin{pmatrix}1\\2\end{pmatrix}" * 55,
+    "P(" * 200,
+    "x!!" * 400,
+    r"7^{7^{7^k}}, k \in \mathbb{Z}",
 ]
 
 

@@ -1,5 +1,6 @@
 """What has to hold for every answer, tried on all of MATH where it is at hand and on the table elsewhere."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -19,9 +20,12 @@ EQUAL_NEIGHBOURS = {
 }
 
 
-# What the gold has and the prediction may leave out, but not add: a percent sign, a bracket, names that order.
+# What the gold has and the prediction may leave out, but not add: a percent sign, a bracket, names that order; and
+# a small letter may choose an option, while a gold in small letters is a variable.
 ONE_WAY = {
     (r"0.28\%", "0.28"),
+    ("a", "A"),
+    ("b", "B"),
     (r"0.75\%", "0.75"),
     (r"\frac{1}{3}\%", r"\frac{1}{3}"),
     ("(2,900)", "$2,900$"),
@@ -37,7 +41,7 @@ def _respelled(answer: str) -> list[str]:
     spellings = [f"${answer}$", f" {answer} ", rf"\({answer}\)", rf"\boxed{{{answer}}}"]
     spellings.append(answer.replace(r"\frac", r"\dfrac"))
     spellings.append(answer.replace(r"\dfrac", r"\tfrac"))
-    spellings.append(answer.replace(r"\left", "").replace(r"\right", ""))
+    spellings.append(re.sub(r"\\(?:left|right)(?![A-Za-z])", "", answer))
     if r"\left" not in answer and answer.count("(") == answer.count(")") == 1:
         spellings.append(answer.replace("(", r"\left(").replace(")", r"\right)"))
     spellings.append(answer.replace("+", " + ").replace(",", ", ") if "{,}" not in answer else answer)

@@ -1,0 +1,79 @@
+"""One notation for two answers that use different ones: y(x + 1) as a product, C(5, 2), 3 + 4j, y' and dy/dx."""
+
+import re
+from collections.abc import Mapping
+
+from openrlhf.grading import expressions as ex
+from openrlhf.grading.labels import variables
+from openrlhf.grading.numeric import is_unknown
+from openrlhf.grading.rewriting import mapped, substituted
+
+_AXIS = re.compile(
+    r"(?:mathbf|vec|hat|bm|boldsymbol|textbf):(?:(?:mathbf|vec|bm|boldsymbol)\{?)?(i|j|k|imath|jmath)\}?"
+)
+_PLAIN_AXES = frozenset("jk")
+
+
+def reconciled(mine: ex.Node, gold: ex.Node) -> tuple[ex.Node, ex.Node]:
+    """Both answers, each in the notation of the other where only one of them uses it."""
+    return _towards(mine, gold), _towards(gold, mine)
+
+
+def _towards(node: ex.Node, other: ex.Node) -> ex.Node:
+    applied, names = _applied(node) - _applied(other), variables(other)
+    if applied & (names | {"C"}):
+        node = mapped(node, lambda part: _unapplied(part, applied & names))
+    if names and any("'" in name for name in names) and not any("'" in name for name in variables(node)):
+        node = _with_primes(node)
+    if isinstance(node, ex.Sum) and variables(node) == {"j"} and not names and _has_i(other) and not _has_i(node):
+        node = substituted(node, {"j": ex.Constant("i")})
+    return node
+
+
+def _applied(node: ex.Node) -> set[str]:
+    return {part.name for part in node.walk() if isinstance(part, ex.Call) and is_unknown(part.name)}
+
+
+def _unapplied(part: ex.Node, letters: set[str]) -> ex.Node:
+    """y(x + 1) as a product where y is a variable; C(5, 2) as the number of choices."""
+    if not isinstance(part, ex.Call):
+        return part
+    if part.name in letters and len(part.arguments) == 1:
+        return ex.Product((ex.Symbol(part.name), part.arguments[0]))
+    if part.name == "C" and len(part.arguments) == 2 and all(isinstance(a, ex.Number) for a in part.arguments):
+        return ex.Call("binomial", part.arguments)
+    return part
+
+
+def _with_primes(node: ex.Node) -> ex.Node:
+    """dy/dx as y', as long as every derivative is by the same variable."""
+    derivatives = {name: name.split("/") for name in variables(node) if "/" in name}
+    if len({by for _, *bys in derivatives.values() for by in bys}) > 1:
+        return node
+    names: Mapping[str, ex.Node] = {
+        name: ex.Symbol(function + "'" * len(bys)) for name, (function, *bys) in derivatives.items()
+    }
+    return substituted(node, names)
+
+
+def _has_i(node: ex.Node) -> bool:
+    return any(part == ex.Constant("i") for part in node.walk())
+
+
+def has_axes(node: ex.Node) -> bool:
+    r"""Whether an expression has \mathbf{i}, \hat{j}, … in it."""
+    return any(isinstance(part, ex.Symbol) and _AXIS.fullmatch(part.name) for part in node.walk())
+
+
+def components(node: ex.Node, size: int) -> ex.Tuple | None:
+    """The vector a·i + b·j + c·k as a tuple of `size`; None for anything else. Plain letters i, j, k are axes too."""
+    axes = {name: match[1][0] for name in variables(node) if (match := _AXIS.fullmatch(name))}
+    if not axes and variables(node) and variables(node) <= _PLAIN_AXES:
+        node = mapped(node, lambda part: ex.Symbol("i") if part == ex.Constant("i") else part)
+        axes = {name: name for name in variables(node)}
+    if not axes or size not in (2, 3) or (size == 2 and "k" in axes.values()):
+        return None
+    items = []
+    for axis in "ijk"[:size]:
+        items.append(substituted(node, {name: ex.ONE if axes[name] == axis else ex.ZERO for name in axes}))
+    return ex.Tuple(tuple(items), "()")
