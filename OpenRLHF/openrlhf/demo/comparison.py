@@ -54,6 +54,11 @@ def _of(estimator: str, *more: str) -> tuple[str, ...]:
     return ("--advantage_estimator", estimator, *more)
 
 
+ESTIMATORS = (
+    ("n=1", ("--intro_num_candidates", "1")),
+    ("n=5", ()),
+    ("exact", ("--intro_estimator", "exact")),
+)
 METHODS = (
     Method("SFT", _of("raft"), gold=True),
     Method("RAFT", _of("raft")),
@@ -61,13 +66,11 @@ METHODS = (
     Method("RLOO", _of("rloo")),
     Method("REINFORCE++", _of("reinforce")),
     Method("PPO", _of("gae")),
-    Method("InTRO n=1", _of("intro", "--intro_num_candidates", "1")),
-    Method("InTRO n=5", _of("intro")),
-    Method("InTRO exact", _of("intro", "--intro_estimator", "exact")),
-    Method("InTRO n=5, EMA posterior", _of("intro", "--intro_posterior", "ema", "--intro_posterior_ema", "0.95")),
-    Method("InTRO n=5, frozen posterior", _of("intro", "--intro_posterior", "initial")),
-    Method("InTRO exact, frozen posterior", _of("intro", "--intro_estimator", "exact", "--intro_posterior",
-                                                "initial")),
+    *(Method(f"InTRO {name}", _of("intro", *flags)) for name, flags in ESTIMATORS),
+    *(Method(f"InTRO {name}, EMA posterior", _of("intro", *flags, "--intro_posterior", "ema",
+                                                 "--intro_posterior_ema", "0.95")) for name, flags in ESTIMATORS),
+    *(Method(f"InTRO {name}, frozen posterior", _of("intro", *flags, "--intro_posterior", "initial"))
+      for name, flags in ESTIMATORS),
     Method("InTRO n=5, no hint", _of("intro"), hint="none"),
     Method("InTRO n=5, wrong hint", _of("intro"), hint="wrong"),
 )  # fmt: skip
