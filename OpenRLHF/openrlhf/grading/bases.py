@@ -9,7 +9,7 @@ from openrlhf.grading.lexer import FUNCTIONS, Token, Unreadable, names
 from openrlhf.grading.vocabulary import BARS, NOT_FACTORS
 from openrlhf.grading.words import number_from_words
 
-_CONSTANTS = {"pi": "pi", "infty": "infinity", "emptyset": "empty", "varnothing": "empty"}
+_CONSTANTS = {"pi": "pi", "infty": "infinity", "emptyset": "empty", "varnothing": "empty", "oslash": "empty"}
 _NUMBER_SETS = {"R": "R", "Z": "Z", "N": "N", "Q": "Q", "C": "C"}
 _ACCENTS = names(
     "vec hat bar tilde dot ddot overline overrightarrow widehat widetilde mathbf boldsymbol bm mathcal "

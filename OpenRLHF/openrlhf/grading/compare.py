@@ -32,6 +32,7 @@ _CHOICE_PREFIX = re.compile(
     r"(?=\(?[A-J](?![A-Za-z]))",
     re.IGNORECASE,
 )
+_EXPLAINED = re.compile(r"^([A-J]) \((.*)\)$")
 _LOWER_CHOICE, _UPPER_CHOICE = re.compile("[a-d]"), re.compile("[A-E]")
 _LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*|\s*)[A-J])+")
 _OTHER_LETTER = re.compile(r"\([A-Ja-j]\)|(?<![A-Za-z])[A-J][.)] ")
@@ -144,6 +145,11 @@ def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
         return True
     if _FORMULA.fullmatch(_plain(mine)) and _plain(mine).replace("_", "") == _plain(gold).replace("_", ""):
         return True
+    if {mine_words in ORDINALS, gold_words in ORDINALS} == {True, False}:
+        cardinal = gold_words if mine_words in ORDINALS else mine_words
+        if cardinal.replace("-", "").isalpha() and number_from_words(cardinal) is not None:
+            # seven, seventh; "7" is read either way.
+            return False
     mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
     if mine_time and gold_time:
         return same_time(mine_time, gold_time)
@@ -206,4 +212,6 @@ def _plain(text: str) -> str:
 def _untyped(text: str) -> str:
     r"""Without `\text{…}` around words and without outer emphasis."""
     text = re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|rm|bf)\s*\{([^{}]*)\}", r"\1", text)
-    return _CHOICE_PREFIX.sub("", text.strip("* ")).strip()
+    bare = _CHOICE_PREFIX.sub("", text.strip("* ")).strip()
+    # "Option B (47 days)"; without its announcement, B (47) may be anything.
+    return bare if bare == text.strip("* ") else _EXPLAINED.sub(r"\1) \2", bare)

@@ -4,7 +4,11 @@ import re
 from itertools import pairwise
 
 SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。．！？]|\n")
-MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
+# "$5000 - $1800 = $3200" is money: dollar signs before a digit that do not close before another one.
+MATH = re.compile(
+    r"\$\$.*?\$\$|\\\[.*?\\\]|(?<!\\)\$(?!\d[^$]*\$\d)[^$]*\$|\\\(.*?\\\)",
+    re.DOTALL,
+)
 NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 
 # A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.
@@ -14,17 +18,28 @@ _NOTHING_ELSE = re.compile(
 )
 _CONCLUDES = re.compile(
     r"^[\s\-*_#>✅]*(?:(?:and\s+)?(?:therefore|thus|hence|so|consequently|accordingly|in\s+(?:conclusion|total|summary)|"
-    r"finally|altogether|overall)\b|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：]"
+    r"finally|altogether|overall|(?:this|that|which)\s+means(?:\s+that)?)\b|∴|\$?\\therefore\b\$?|(?:result|solution|conclusion|total|output)\s*[*_]*:|因此|所以|综上|故|答[:：]"
     r"|(?=(?:total|the)\b))[,，:：]?",
     re.IGNORECASE,
 )
+_CHOICE = re.compile(r"\s*(?:(?:[Oo]ption|[Cc]hoice)\s+)?(\([A-E]\))")
+_WORD = re.compile(r"\w")
 _PLEASANTRY = re.compile(r"^[\s*_]*(?:i\s+hope|let\s+me\s+know|please\s+let|thank|feel\s+free|note\b)", re.IGNORECASE)
 _BE = re.compile(
     r"(?:\b(?:is|are|was|were|equals?|be|becomes?|gives?|as|get|have|obtain)\b|是|为|等于|(?<![<>=!])=)"
     r"(?:\s+(?:equal\s+to|given\s+by)\b)?"
 )
-_ADVERB = re.compile(r"^(?:thus|therefore|then|hence|just|simply|exactly)\s+", re.IGNORECASE)
+_ADVERB = re.compile(
+    r"^(?:(?:thus|therefore|then|hence|just|simply|exactly|that|to|us|left with|a total of|(?:our|an) answer of)\s+)+",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+# An answer that comes first, as the only bold value of its line, with its explanation announced behind it.
+_ANSWERED_FIRST = re.compile(
+    r"\s*(?P<first>[^\n]{1,300}[.!*])\s*\n[\s#*_]{0,9}(?:why|reason|reasoning|explanation|justification|because|proof"
+    r"|here(?:['’]s| is) (?:why|how)|to see (?:why|this))\b",
+    re.IGNORECASE,
+)
 _LEADING_NUMBER = re.compile(rf"(-?\$?{NUMBER.pattern})\s+(?:(?:[A-Za-z]+\s+){{3,}}[A-Za-z]+|of\s)")
 _MOST_WORDS = 12
 _WINDOW = 1500
@@ -43,13 +58,28 @@ def last_conclusion(text: str) -> str | None:
     if _NOTHING_ELSE.fullmatch(text.strip()):
         return text.strip().strip("*")
     sentence = _last_sentence(text[-_WINDOW:])
-    if sentence is None:
-        return None
-    bold = [piece.strip() for piece in _BOLD.findall(sentence) if not piece.rstrip().endswith(":")]
+    return (_concluded(sentence) if sentence else None) or _answered_first(text)
+
+
+def _concluded(sentence: str) -> str | None:
+    bold = _bold_pieces(sentence)
     announced = _CONCLUDES.match(sentence)
     if len(bold) == 1 and (announced or NUMBER.search(bold[0])):
         return bold[0]
+    if announced and (choice := _CHOICE.fullmatch(sentence, announced.end())):
+        return choice[1]
     return stated_value(sentence[announced.end() :]) if announced else None
+
+
+def _answered_first(text: str) -> str | None:
+    """14 of "They need **14 tents**.\\n\\nReasoning: …"."""
+    match = _ANSWERED_FIRST.match(text)
+    bold = _bold_pieces(match["first"]) if match else []
+    return bold[0] if len(bold) == 1 and NUMBER.search(bold[0]) else None
+
+
+def _bold_pieces(text: str) -> list[str]:
+    return [piece.strip() for piece in _BOLD.findall(text) if not piece.rstrip().endswith(":")]
 
 
 def stated_value(sentence: str) -> str | None:
@@ -76,7 +106,8 @@ def _last_sentence(text: str) -> str | None:
     plain = masked(text)
     ends = [0, *(match.end() for match in SENTENCE_END.finditer(plain)), len(plain)]
     pieces = [(start, end) for start, end in pairwise(ends) if plain[start:end].strip()]
-    while pieces and _PLEASANTRY.match(plain[slice(*pieces[-1])]):
+    # What is left of Markdown behind the full stop, an emoji, and thanks say nothing.
+    while pieces and (_PLEASANTRY.match(plain[slice(*pieces[-1])]) or not _WORD.search(plain[slice(*pieces[-1])])):
         pieces.pop()
     if not pieces:
         return None

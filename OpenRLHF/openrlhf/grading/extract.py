@@ -34,7 +34,9 @@ _PHRASE = re.compile(
       | (?:^|\n)[\s#*_>]{{0,20}}(?:the\s+)?(?:final\s+)?answers?[ \t*_:]*\n
       | \#{{4}}(?!\#)
       | <answer>
-      | [【\[]答案[】\]][:：]?
+      | \b(?:respuesta|réponse|antwort|risposta|resposta|ответ)(?:\s+(?:finale?|correcta))?{_EMPHASIS}[:：]{_EMPHASIS}
+      | 正确(?:选项|答案)(?:是|为)?[:：]?
+      | [【\[](?:答案|(?:final\s)?answer)[】\]][:：]?
       | 答案(?:是|为|[:：])[:：]?
       | (?:故选|应选|选择|故答案为|选(?=\s*[:：]?\s*[(（]?[A-E]))[:：]?
     )
@@ -58,9 +60,11 @@ _JSON = re.compile(r"\"(?:final[ _])?answer\"\s*:\s*(?:\"([^\"\n]{1,200})\"|(-?\
 _HEDGED = re.compile(r"^not\s[^.]{1,60}?,?\sbut\s(?:rather\s)?")
 _BOLD_LETTER = re.compile(r"\(?([A-J])\)?\*\*(?=\s*(?:[(.\n]|$))")
 _LEAD_IN = re.compile(
-    r"^(?:[\s*_:：]|(?:that|therefore|thus|hence|then|simply|just|indeed|given\s+by|equal\s+to)\b,?|=(?!=))+",
+    r"^(?:[\s*_:：}]|(?:that|therefore|thus|hence|then|simply|just|indeed|clearly|given\s+by|equal\s+to)\b,?|=|-{3,})+",
     re.IGNORECASE,
 )
+# Equations on lines of their own, with bullets.
+_ITEMS = re.compile(r"\s*(?:[-*•] +[$(\\]{0,2}[A-Za-z][^\n=]{0,20}=[^\n=]{1,80}(?:\n|$)){2,}")
 _AFTERTHOUGHT = re.compile(
     r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
     r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
@@ -84,7 +88,8 @@ _NEXT_LINE = re.compile(r"\s*\\\\\s*[A-Za-z](?:_\{?\w+\}?)?\s*&?\s*=\s*&?\s*")
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
 # A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
-_AMOUNT = re.compile(r"(?:[A-Za-z' ]+ )?-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
+_AMOUNT = re.compile(r"(?:[^$\\]* )?-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
+_MONEY = re.compile(r"(?<!\\)\$-?\d[\d,]*(?:\.\d+)?(?= *(?:[-+*/=×÷,;).]|[A-Za-z]|$))")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000
 _LAST_WORDS = 200
@@ -147,7 +152,7 @@ def _boxed_answer(text: str) -> str | None:
         if not _stand_together(text, earlier, together[0]):
             break
         together.insert(0, earlier)
-    contents = list(dict.fromkeys(_unwrap(box.content) for box in together))
+    contents = list(dict.fromkeys(_unwrap(_unescaped(text, box)) for box in together))
     between = text[together[0].end : together[-1].start]
     return (" or " if _OR.search(between) else ", ").join(contents)
 
@@ -159,6 +164,13 @@ def _last_word(text: str) -> str | None:
         return None
     candidate = lines[-1].group("value").strip().rstrip(".* ")
     return candidate if _balanced(candidate) else None
+
+
+def _unescaped(text: str, box: Box) -> str:
+    r"""The content of a box; of \\boxed{\\frac12}, which somebody has escaped, with its backslashes halved."""
+    before = text[max(box.start - 9, 0) : box.start]
+    escaped = (len(before) - len(before.rstrip("\\"))) % 2 == 1
+    return box.content.replace("\\\\", "\\") if escaped else box.content
 
 
 def _unwrap(content: str) -> str:
@@ -213,7 +225,10 @@ def _announced_answer(text: str, phrases: list[re.Match[str]], policy: GradingPo
 
 def _until_sentence_end(text: str) -> str:
     """The sentence that `text` starts with; a full stop inside of mathematics ends nothing."""
-    text = _LEAD_IN.sub("", text[:4000])
+    text = text[:4000]
+    if items := _ITEMS.match(text):
+        return ", ".join(line.strip(" -*•") for line in items.group().split("\n") if line.strip())
+    text = _LEAD_IN.sub("", text)
     plain = masked(text)
     ends = [m.start() for m in (SENTENCE_END.search(plain), _AFTERTHOUGHT.search(plain)) if m]
     candidate = text[: min(ends)] if ends else text
@@ -231,4 +246,7 @@ def _balanced(text: str) -> bool:
             return False
         opening = text.find("{", end)
     dollars = text.replace("\\$", "").count("$")
-    return dollars % 2 == 0 or (dollars == 1 and _AMOUNT.fullmatch(text) is not None)
+    if dollars % 2 == 0 or (dollars == 1 and _AMOUNT.fullmatch(text)):
+        return True
+    # "$5000 - $1800 = $3200" is money from the first sign to the last.
+    return dollars > 1 and dollars == len(_MONEY.findall(text))

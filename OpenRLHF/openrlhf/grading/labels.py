@@ -100,6 +100,9 @@ def results(relation: ex.Relation) -> list[ex.Node]:
         return [first]
     elif not any(map(variables, relation.sides)) or (_names_value(first, last) and not variables(last)):
         values = [last]
+    elif set(relation.operators) == {"="} and len(relation.sides) > 2 and not any(map(variables, relation.sides[-2:])):
+        # 2x + 3 = 2(3) + 3 = 9 has been worked out.
+        values = [last]
     else:
         return []
     if relation.operators[-1] == "~" and not _is_label(relation.sides[-2]):
@@ -146,6 +149,30 @@ def points(node: ex.Listed, other: ex.Listed) -> ex.Listed:
     values = [value_of(item) for item in node.items]
     tuples = (ex.Tuple(tuple(values[at : at + size]), "()") for at in range(0, len(values), size))
     return ex.Listed(tuple(tuples), node.joined)
+
+
+def assignments(node: ex.Node) -> dict[str, ex.Node] | None:
+    """What x = 3, y = -1, [x = 3, y = -1] and (x, y) = (3, -1) give to their variables; None for anything else."""
+    if isinstance(node, ex.Relation) and node.operators == ("=",):
+        names, values = node.sides
+        if not isinstance(names, ex.Tuple) or not isinstance(values, ex.Tuple) or len(names.items) != len(values.items):
+            return None
+        pairs = list(zip(names.items, values.items, strict=True))
+    elif isinstance(node, (ex.Listed, ex.Tuple)) and getattr(node, "joined", ",") != "or":
+        relations = [item for item in node.items if isinstance(item, ex.Relation) and item.operators == ("=",)]
+        if len(relations) < len(node.items):
+            return None
+        pairs = [(relation.sides[0], relation.sides[1]) for relation in relations]
+    else:
+        return None
+    found = {name.name: value for name, value in pairs if isinstance(name, ex.Symbol)}
+    return found if len(found) == len(pairs) > 1 else None
+
+
+def as_point(found: dict[str, ex.Node]) -> ex.Tuple | None:
+    """y = -1, x = 3 as (3, -1); None for other names, which have no order."""
+    names = "xyz"[: len(found)]
+    return ex.Tuple(tuple(found[name] for name in names), "()") if set(found) == set(names) else None
 
 
 def distinct_labels(items: tuple[ex.Node, ...]) -> bool:

@@ -47,7 +47,9 @@ _TEXT_COMMANDS = names("text textrm textbf textit textnormal mathrm mbox hbox op
 _BEFORE_UNITS = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
 _UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| ?\^ ?-| per | )(?:[A-Za-z]+|\d+))*")
 _UNIT_POWER = re.compile(r"\^ ?\{ ?(-?\d) ?\}")
-_RATE = re.compile(r"(?:km|cm|mm|m|ft|mi|kg|g)/(?:sec|s|min|hr|h|cm|m|ml|mL|L)(?![A-Za-z])")
+_RATE = re.compile(
+    r"(?:km|cm|mm|m|ft|mi|kg|mg|g|L|mL|kJ|J|mol|mmol|kcal|rad)/(?:sec|s|min|hr|h|cm|m|ml|mL|L|mol|kg|g)(?![A-Za-z])"
+)
 # What makes "min" or "sec" a function rather than a unit.
 _ARGUMENT = re.compile(r" ?[({\\A-Za-z]")
 _CONNECTIVES = frozenset(("or", "and"))

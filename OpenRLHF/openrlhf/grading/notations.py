@@ -77,3 +77,25 @@ def components(node: ex.Node, size: int) -> ex.Tuple | None:
     for axis in "ijk"[:size]:
         items.append(substituted(node, {name: ex.ONE if axes[name] == axis else ex.ZERO for name in axes}))
     return ex.Tuple(tuple(items), "()")
+
+
+def ranges_with_parameters(mine: ex.Node, gold: ex.Node) -> tuple[ex.Tuple, ex.Tuple] | None:
+    """Two ranges whose ends hold variables, as intervals; None unless both are ranges and one is no interval yet."""
+    if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
+        return None
+    first, second = _as_interval(mine), _as_interval(gold)
+    return (first, second) if first is not None and second is not None and variables(second) else None
+
+
+def _as_interval(node: ex.Node) -> ex.Tuple | None:
+    """a < x < b, or {x | a < x < b}, as (a, b)."""
+    if isinstance(node, ex.SetBuilder) and len(node.conditions) == 1:
+        chain = _as_interval(node.conditions[0])
+        middle = node.conditions[0].sides[1] if isinstance(node.conditions[0], ex.Relation) and chain else None
+        return chain if middle == node.element else None
+    if not isinstance(node, ex.Relation) or len(node.sides) != 3 or not isinstance(node.sides[1], ex.Symbol):
+        return node if isinstance(node, ex.Tuple) and len(node.items) == 2 else None
+    if not set(node.operators) <= {"<", "<="}:
+        return None
+    brackets = "(["[node.operators[0] == "<="] + ")]"[node.operators[1] == "<="]
+    return ex.Tuple((node.sides[0], node.sides[2]), brackets)

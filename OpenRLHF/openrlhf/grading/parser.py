@@ -13,7 +13,7 @@ from openrlhf.grading.vocabulary import RELATIONS, SET_OPERATORS
 from openrlhf.grading.words import SCALES
 
 _BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
-_CURRENCIES = ("$", "£", "€", "₹", "¥")
+_CURRENCIES = ("$", "£", "€", "₹", "¥", "¢")
 _OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose percentage")
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))
 # French intervals turn the bracket of an open end around: ]0, 1[.

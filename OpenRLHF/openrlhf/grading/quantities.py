@@ -6,10 +6,12 @@ from fractions import Fraction
 from openrlhf.grading import expressions as ex
 from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.units import GENERAL, Unit, is_unit_word, opposed, read_unit
+from openrlhf.grading.units import GENERAL, Unit, is_unit_word, is_upright_unit, opposed, read_unit
 
 _DEGREES = (("angle", 1),)
 _RADIANS = (("radians", 1),)
+# Pounds without a sign are of money or of mass.
+_STERLING = ({"£", "pound"}, {"£", "pounds"})
 _HUNDRED = ex.Number(Fraction(1, 100))
 
 
@@ -67,6 +69,8 @@ class Quantities:
             return mine.value
         if opposed(mine.unit, gold.unit):
             return None
+        if {mine.unit, gold.unit} in _STERLING:
+            return mine.value
         first, second = read_unit(mine.unit), read_unit(gold.unit)
         if first.dimensions == second.dimensions:
             factor = ex.Number(first.scale / second.scale)
@@ -168,7 +172,9 @@ def _with_letter_unit(node: ex.Node) -> ex.Quantity | None:
         return None
     *values, last = node.factors
     base, power = (last.base, last.exponent) if isinstance(last, ex.Power) else (last, ex.ONE)
-    if not isinstance(base, ex.Symbol) or not isinstance(power, ex.Number) or not is_unit_word(base.name):
+    if not isinstance(base, ex.Symbol) or not isinstance(power, ex.Number):
+        return None
+    if not is_unit_word(base.name) and not is_upright_unit(base.name):
         return None
     value = values[0] if len(values) == 1 else ex.Product(tuple(values))
     return ex.Quantity(value, base.name if power == ex.ONE else f"{base.name} ^ {power.value}")

@@ -26,6 +26,8 @@ def settle(prediction: str | None, gold: str, policy: GradingPolicy) -> tuple[bo
         return False, "no_answer"
     if mine == theirs:
         return True, "string"
+    if policy.units == "lenient":
+        mine, theirs = mine.removeprefix("\\$"), theirs.removeprefix("\\$")
     value = plain_number(mine)
     if value is None:
         return None

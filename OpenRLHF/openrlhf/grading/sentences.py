@@ -10,8 +10,15 @@ from collections.abc import Callable
 # An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
 _RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
 _SUBJECT = re.compile(r"(?:the|there|these|this|it|they|we|all|both)\b[^=<>]*", re.IGNORECASE)
-_VERB = re.compile(r"\b(?:is|are|was|were|equals?|has|have|can|may|will|should)\b", re.IGNORECASE)
-_COPULA = re.compile(r"(?:is|are|was|were|equals?)(?: (?:equal to|exactly|given by))? ", re.IGNORECASE)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|equals?|has|have|can|may|will|should|converges?|diverges?|tends?|approaches)\b",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(
+    r"(?:(?:is|are|was|were|equals?)(?: (?:equal to|exactly|given by))?|(?:converge|diverge|tend)s? to|approaches"
+    r"|has (?:an? )?(?:length|area|volume|value|measure|slope|perimeter|radius|probability)(?: of)?) ",
+    re.IGNORECASE,
+)
 _CLAUSE = re.compile(r"\b(?:that|which|who|whose)\b", re.IGNORECASE)
 _TURNS = re.compile(
     r"\b(?:not|n't|never|no|false|incorrect|wrong|if|unless|whether|when|where|while|and|but|so|because|since)\b|[,;]",
@@ -26,6 +33,12 @@ _CHINESE = re.compile(r"^(?P<subject>[\u4e00-\u9fff]{1,15})(?:为|是|等于|共
 _CHINESE_TURNS = re.compile("[不非没无未至超大小多少约近或若当如果]")
 # A clause that says what the letters mean.
 _CLAUSE_BEHIND = re.compile(r"[,;]? (?:\\text ?\{ ?)?where (?:[^=<>\d]|(?<=[_{])\d)*$")
+# A clause that says where an extremum lies, and a remark in brackets.
+_ATTAINED = re.compile(
+    r",? (?:\\text ?\{ ?)?(?:and |which |it )*(?:is )?(?:attained|achieved|reached|with equality|equality holds)"
+    r" (?:when|if|iff|for|at|only|by|where)\b.*$"
+    r"| \((?:we|because|since|as|note|attained|achieved|reached|when|at)\b[^()]*\)$"
+)
 _CONSTRUCT = re.compile(
     r"^\|? ?\\(?:int|iint|iiint|oint|sum|prod|lim|begin ?\{[bpvV]?matrix\}|begin ?\{array\})(?![A-Za-z])"
 )
@@ -43,6 +56,7 @@ def said_once(mine: str, gold: str) -> tuple[str, str]:
     if "\\textcircled" in mine or "\\textcircled" in gold:
         mine, gold = _uncircled(mine), _uncircled(gold)
     for without in (
+        _without_place,
         _without_sentence,
         _without_noun,
         _without_drawing,
@@ -87,6 +101,10 @@ def _without_drawing(text: str) -> str:
 
 def _without_clause(text: str) -> str:
     return _CLAUSE_BEHIND.sub("", text)
+
+
+def _without_place(text: str) -> str:
+    return _ATTAINED.sub("", text)
 
 
 def _without_chinese(text: str) -> str:

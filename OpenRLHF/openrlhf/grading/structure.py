@@ -4,6 +4,8 @@ from openrlhf.grading import expressions as ex
 from openrlhf.grading.families import same_families, without_declarations
 from openrlhf.grading.identity import differ_by_constant, proportional, same_multiset, same_value
 from openrlhf.grading.labels import (
+    as_point,
+    assignments,
     distinct_labels,
     is_condition,
     labels_agree,
@@ -14,7 +16,7 @@ from openrlhf.grading.labels import (
     variables,
     variables_agree,
 )
-from openrlhf.grading.notations import components, has_axes, reconciled
+from openrlhf.grading.notations import components, has_axes, ranges_with_parameters, reconciled
 from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.quantities import Quantities, by_unit
@@ -47,11 +49,13 @@ class Comparison:
             return True
         if _has_progression(mine) or _has_progression(gold):
             return self.general_solutions(mine, gold)
+        if (same := self.same_assignments(mine, gold)) is not None:
+            return same
         if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
             return self.lists(mine, gold)
         if (same := same_families(mine, gold)) is not None:
             return same
-        if (intervals := _with_parameters(mine, gold)) is not None:
+        if (intervals := ranges_with_parameters(mine, gold)) is not None:
             return self.collections(*intervals)
         if isinstance(mine, ex.Relation) or isinstance(gold, ex.Relation):
             return self.relations(mine, gold)
@@ -73,6 +77,18 @@ class Comparison:
         sides = [expanded(side, True) for side in (mine, gold)]
         same = same_families(*sides)
         return self.same(*without_declarations(mine, gold)) if same is None else same
+
+    def same_assignments(self, mine: ex.Node, gold: ex.Node) -> bool | None:
+        """Whether values that are named agree by name, or with a point; None where nothing is named."""
+        first, second = assignments(mine), assignments(gold)
+        if first is not None and second is not None:
+            return first.keys() == second.keys() and all(self.same(first[name], second[name]) for name in first)
+        for found, other in ((first, gold), (second, mine)):
+            if found is not None and isinstance(other, ex.Tuple) and other.brackets == "()":
+                point = as_point(found)
+                if point is not None:
+                    return self.same(point, gold) if other is gold else self.same(mine, point)
+        return None
 
     # Lists, sets, tuples.
 
@@ -372,28 +388,6 @@ def _has_signs(node: ex.Node) -> bool:
 def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:
     """The variables that a definition f(x) = … binds."""
     return {argument.name for argument in arguments if isinstance(argument, ex.Symbol)}
-
-
-def _with_parameters(mine: ex.Node, gold: ex.Node) -> tuple[ex.Tuple, ex.Tuple] | None:
-    """Two ranges whose ends hold variables, as intervals; None unless both are ranges and one is no interval yet."""
-    if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
-        return None
-    first, second = _as_interval(mine), _as_interval(gold)
-    return (first, second) if first is not None and second is not None and variables(second) else None
-
-
-def _as_interval(node: ex.Node) -> ex.Tuple | None:
-    """a < x < b, or {x | a < x < b}, as (a, b)."""
-    if isinstance(node, ex.SetBuilder) and len(node.conditions) == 1:
-        chain = _as_interval(node.conditions[0])
-        middle = node.conditions[0].sides[1] if isinstance(node.conditions[0], ex.Relation) and chain else None
-        return chain if middle == node.element else None
-    if not isinstance(node, ex.Relation) or len(node.sides) != 3 or not isinstance(node.sides[1], ex.Symbol):
-        return node if isinstance(node, ex.Tuple) and len(node.items) == 2 else None
-    if not set(node.operators) <= {"<", "<="}:
-        return None
-    brackets = "(["[node.operators[0] == "<="] + ")]"[node.operators[1] == "<="]
-    return ex.Tuple((node.sides[0], node.sides[2]), brackets)
 
 
 def _bare(sides: tuple[ex.Node, ...]) -> list[ex.Node]:

@@ -10,6 +10,7 @@ _SYMBOLS = {
     "×": r"\times ", "✕": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "∗": "*",
     "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ",
     "λ": r"\lambda ", "μ": r"\mu ", "ω": r"\omega ", "φ": r"\phi ", "σ": r"\sigma ", "ρ": r"\rho ",
+    "\u2126": r"\Omega ", "\u03a9": r"\Omega ",
     "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "Ø": r"\emptyset ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
     "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "≡": r"\equiv ",
@@ -31,6 +32,8 @@ _ROOT_DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 
 _CIRCLED = re.compile("[①-⑳]")
+# A lone dollar sign before an amount is money; what stands between two is mathematics.
+_AMOUNT = re.compile(r"\$ ?(?=-?\d[\d,]*(?:\.\d+)?(?:[\s.,;)*]|$))")
 _MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
 _RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
@@ -64,6 +67,8 @@ def tidy(answer: str) -> str:
     text = answer
     if not text.isascii():
         text = _plain_symbols(text)
+    if text.count("$") == 1 and "\\$" not in text:
+        text = _AMOUNT.sub(r"\\$", text)
     if "\\" in text:
         text = _APART.sub(r"\1, ", _LINES.sub("$, $", text))
         text = _FRACTIONS.sub(r"\\frac", text)

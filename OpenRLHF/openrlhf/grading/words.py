@@ -53,6 +53,11 @@ _WORD_BREAK = re.compile(r"[\s-]+")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
 _HOUR = re.compile(r"(\d{1,2})\s*([ap])\.?\s?m\.?", re.IGNORECASE)
 
+_SPOKEN = re.compile(
+    r"(?:(?P<count>half|quarter|[a-z]+?(?:-[a-z]+)?|\d{1,2})(?P<unit> minutes?)? "
+    r"(?P<side>past|after|to|before|till) )?"
+    r"(?P<hour>[a-z]+|\d{1,2})(?P<clock> o'?clock)?(?: (?P<half>[ap])\.? ?m\.?)?"
+)
 _TEXT_COMMAND = re.compile(r"\\(?:text|textrm|textbf|textit|textnormal|mathrm|mbox|hbox|operatorname)(?![A-Za-z])")
 _MARKUP = re.compile(r"[{}$*\"“”]|\\[ ,;!]")
 _FINAL_MARKS = re.compile(r"(?<=\w)[.!?](?=\s|$)|(?<=[^\W\d])[,;:](?=\s|$)|(?<=[a-z)])'s?(?=\s|$)")
@@ -150,10 +155,30 @@ def clock_time(text: str) -> tuple[int, int, int, str] | None:
     elif match := _HOUR.fullmatch(text):
         hour, minute, second, half = int(match[1]), 0, 0, match[2].lower()
     else:
-        return None
+        return _spoken_time(text)
     if hour > 24 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
         return None
     return hour, minute, second, half
+
+
+def _spoken_time(text: str) -> tuple[int, int, int, str] | None:
+    """Half past three, quarter to four, ten past five, three o'clock; "five to ten" without "minutes" is a ratio."""
+    match = _SPOKEN.fullmatch(text)
+    if match is None or not (match["side"] or match["clock"]):
+        return None
+    fixed = {"half": 30, "quarter": 15}.get(match["count"] or "")
+    hour = number_from_words(match["hour"]) if match["hour"].isalpha() else Fraction(match["hour"])
+    count = fixed if fixed else 0
+    if match["count"] and not fixed:
+        value = number_from_words(match["count"]) if match["count"][0].isalpha() else Fraction(match["count"])
+        if value is None or not 0 < value < 60 or (match["side"] in ("to", "before", "till") and not match["unit"]):
+            return None
+        count = int(value)
+    if hour is None or not 1 <= hour <= 12 or hour.denominator > 1:
+        return None
+    if match["side"] in ("to", "before", "till"):
+        return (int(hour) + 10) % 12 + 1, 60 - count, 0, match["half"] or ""
+    return int(hour), count, 0, match["half"] or ""
 
 
 def same_time(first: tuple[int, int, int, str], second: tuple[int, int, int, str]) -> bool:
