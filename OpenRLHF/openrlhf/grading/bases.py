@@ -69,13 +69,16 @@ class Bases(Cursor):
         return node
 
     def defines(self) -> bool:
-        r"""Whether this bracket makes the letter before it a function: I(\lambda) = … at the start of an answer."""
+        r"""Whether this bracket makes the letter before it a function: I(\lambda) = …, E(6, 4) = … at the start."""
         before = self.peek(-2)
         if before is not None and before.text not in (",", ";", "or", "and"):
             return False
         inside = self.bracket_content()
-        plain = all(token.kind in ("letter", "command") or token.text == "," for token in inside)
-        return plain and bool(inside) and self.text(len(inside) + 2) == "="
+        kinds = {token.kind for token in inside if token.text != ","}
+        # A letter times a number is no function, but nobody multiplies a letter with a pair.
+        several = any(token.text == "," for token in inside)
+        plain = kinds <= ({"letter", "command", "number"} if several else {"letter", "command"})
+        return plain and bool(kinds) and self.text(len(inside) + 2) == "="
 
     def bracket_content(self) -> list[Token]:
         """The tokens of the bracket that opens here; none where it does not close."""

@@ -68,7 +68,12 @@ def _concluded(sentence: str) -> str | None:
         return bold[0]
     if announced and (choice := _CHOICE.fullmatch(sentence, announced.end())):
         return choice[1]
-    return stated_value(sentence[announced.end() :]) if announced else None
+    if not announced:
+        return None
+    said = sentence[announced.end() :]
+    if (value := stated_value(said)) is None and "答" in announced.group() and (numbers := NUMBER.findall(said)):
+        return numbers[-1]  # 答：…, the answer in a sentence, whose end is the value
+    return value
 
 
 def _answered_first(text: str) -> str | None:

@@ -67,7 +67,7 @@ _LEAD_IN = re.compile(
 _ITEMS = re.compile(r"\s*(?:[-*•] +[$(\\]{0,2}[A-Za-z][^\n=]{0,20}=[^\n=]{1,80}(?:\n|$)){2,}")
 _AFTERTHOUGHT = re.compile(
     r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
-    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+not\s|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
+    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+not\s|\s+by\s+\d{1,2}(?::\d\d)?\s*[ap]\.?m\b|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
     re.IGNORECASE,
 )
 # An answer that is a sentence: "The largest n is 34", "Jane started 3 hours ago".
@@ -88,7 +88,7 @@ _NEXT_LINE = re.compile(r"\s*\\\\\s*[A-Za-z](?:_\{?\w+\}?)?\s*&?\s*=\s*&?\s*")
 _NAMED = re.compile(r"[A-Za-z](?:_\{?\w+\}?|\([a-z]\))?\s*=\s*[$\s]*$")
 _OR = re.compile(r"\bor\b")
 # A lone dollar sign is a currency where a plain amount follows, otherwise mathematics that was cut off.
-_AMOUNT = re.compile(r"(?:[^$\\]* )?-?\$ ?-?\d[\d,]*(?:\.\d+)?(?: [A-Za-z][A-Za-z ]*)?")
+_AMOUNT = re.compile(r"(?:[^$\\]* )?-?\$ ?-?\d[\d,]*(?:\.\d+)?(?:/[A-Za-z]+| [A-Za-z][A-Za-z ]*)?")
 _MONEY = re.compile(r"(?<!\\)\$-?\d[\d,]*(?:\.\d+)?(?= *(?:[-+*/=×÷,;).]|[A-Za-z]|$))")
 _DEEPEST_BOX = 3
 _PHRASE_WINDOW = 20_000

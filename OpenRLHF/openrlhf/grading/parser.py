@@ -4,6 +4,7 @@ The layers, from the inside: `bases`, `arithmetic`, and here relations, lists, q
 """
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 from openrlhf.grading import expressions as ex
@@ -177,14 +178,17 @@ class _Parser(Arithmetic):
     def scaled(self, node: ex.Node) -> ex.Node:
         """5 million, 2 dozen; "5 squared" is not read as 5 of something."""
         while (token := self.peek()) is not None and token.kind == "text":
-            word = token.text.lower()
+            word, _, behind = token.text.lower().partition(" ")
             if word in ("more", "less") and self.peek(1) is None:
                 break
             if word in _OPERATIONS:
                 raise Unreadable("arithmetic in words")
             if word not in SCALES:
                 break
-            self.at += 1
+            if behind:  # \text{million years}
+                self.found[self.at] = replace(token, text=behind)
+            else:
+                self.at += 1
             node = ex.Product((node, ex.Number(Fraction(SCALES[word]))))
         return node
 

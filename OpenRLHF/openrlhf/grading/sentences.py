@@ -26,7 +26,7 @@ _TURNS = re.compile(
 )
 _NOT = re.compile(r"(?:not|never)\b", re.IGNORECASE)
 _TYPEFACE = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)(?![A-Za-z]) ?\{([^{}]*)\}")
-_NOUN = re.compile(r"^(?:the )?(?:year|number|value|integer|answer|result) (?=[-\d\\])", re.IGNORECASE)
+_NOUN = re.compile(r"^(?:the )?(?:year|number|value|integer|answer|result|size) (?=[-\d\\])", re.IGNORECASE)
 _DRAWN = re.compile(r"^\\(?:triangle|angle|odot) ?(?=[A-Z])")
 _CHINESE = re.compile(r"^(?P<subject>[\u4e00-\u9fff]{1,15})(?:为|是|等于|共有|有|:) ?(?=[-+\d\\A-Z(\[])")
 # Negations, bounds, "about" and "or" change what follows them.

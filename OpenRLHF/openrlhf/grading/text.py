@@ -33,7 +33,7 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 
 _CIRCLED = re.compile("[①-⑳]")
 # A lone dollar sign before an amount is money; what stands between two is mathematics.
-_AMOUNT = re.compile(r"\$ ?(?=-?\d[\d,]*(?:\.\d+)?(?:[\s.,;)*]|$))")
+_AMOUNT = re.compile(r"\$ ?(?=-?\d[\d,]*(?:\.\d+)?(?:[\s.,;)*]|/[a-z]{3}|$))")
 _MODULE = re.compile(r"\b(?:np|math|numpy)\.(?=[a-z])")
 _RUPEES = re.compile(r"\bRs\. ?(?=\d)")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
@@ -48,6 +48,8 @@ _SIZES = re.compile(r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|lim
 _SPACES = re.compile(r"\\(?:[,;: ]|(?:quad|qquad|enspace|enskip|thinspace|hfill|hspace\{[^{}]*\})(?![A-Za-z]))|~")
 _GROUPED = re.compile(r",(?: *\\!)+ *(?=\d{3})")
 _NO_SPACE = re.compile(r"\\!|\\(?:hphantom|phantom|vphantom)\{[^{}]*\}|\\/")
+_ELL = re.compile(r"\\ell(?![A-Za-z])")
+_RATE = re.compile(r"(\\\$-?\d[\d,]*(?:\.\d+)?)/(?=[a-z]{3})")  # $15/week
 _ROW_END = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|em|ex|mm|cm|in) ?\])?")
 # Formulas on lines of their own, and equations that a wide space keeps apart, are items of a list.
 _LINES = re.compile(r"\$[ \t]*\n\s*\$")
@@ -71,6 +73,7 @@ def tidy(answer: str) -> str:
         text = _AMOUNT.sub(r"\\$", text)
     if "\\" in text:
         text = _APART.sub(r"\1, ", _LINES.sub("$, $", text))
+        text = _ELL.sub("l", _RATE.sub(r"\1 per ", text))
         text = _FRACTIONS.sub(r"\\frac", text)
         text = _BINOMIALS.sub(r"\\binom", text)
         text = _STYLE.sub("", _DEGREE.sub(r"^\\circ ", text))
