@@ -11,7 +11,7 @@ from openrlhf.config.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Completion, Key, Request, RolloutEngine, Sampling
 from openrlhf.rollout.errors import EngineError
-from openrlhf.utils.local_ray import start_local_ray
+from openrlhf.utils.ray_connection import connect
 
 ENGINES = ("auto", "vllm", "hf")
 
@@ -54,8 +54,8 @@ def open_pool(
     """An engine, or `num_engines` of them, to generate with; call `shutdown()` at the end.
 
     One engine lives in this process and needs no Ray. More become Ray actors, one per GPU where there are
-    GPUs (with tensor parallelism that many each); Ray is started on this machine, on loopback, if this
-    process is not connected to one.
+    GPUs (with tensor parallelism that many each); a process that is not connected to Ray joins RAY_ADDRESS, or
+    starts Ray on this machine, on loopback.
     `options` as in `open_engine`, `stall_limit_s` as in `EnginePool`.
     """
     if num_engines == 1:
@@ -64,7 +64,7 @@ def open_pool(
 
     started = not ray.is_initialized()
     if started:
-        start_local_ray(log_to_driver=False)
+        connect(log_to_driver=False)
     try:
         actors = _start_actors(model_path, choose_engine(engine), num_engines, options)
         pool = EnginePool(actors, stall_limit_s=stall_limit_s, stops_ray=started)

@@ -149,7 +149,7 @@ class RLTrainer:
         return metrics | critic_metrics(critic_tallies, critic_rate)
 
     def trainers(self, call: str) -> None:
-        """ "sleep" or "wake": with --deepspeed_enable_sleep, optimisers leave the GPUs except while they are needed."""
+        """Lets those that train "sleep" or "wake": --deepspeed_enable_sleep keeps idle optimisers off the GPUs."""
         if self.args.deepspeed_enable_sleep:
             for role in (self.roles.policy, self.roles.critic):
                 if role is not None:

@@ -111,7 +111,7 @@ def test_a_policy_that_does_not_exist_is_refused(wrong):
 def test_grading_works_inside_of_a_ray_task():
     script = (
         "import ray\n"
-        "from openrlhf.utils.local_ray import start_local_ray\n"
+        "from openrlhf.utils.ray_connection import start_local_ray\n"
         "start_local_ray(num_cpus=1, log_to_driver=False)\n"
         "@ray.remote\n"
         "def task():\n"

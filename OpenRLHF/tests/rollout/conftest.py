@@ -11,7 +11,7 @@ import torch
 from rollout_models import save_tiny_qwen2
 from transformers import AutoModelForCausalLM
 
-from openrlhf.utils.local_ray import start_local_ray
+from openrlhf.utils.ray_connection import start_local_ray
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
-"""Connects to Ray and places the roles: actor ranks and engines, apart or on the same GPUs, with GPUs or without."""
+"""Places the roles: actor ranks and engines, apart or on the same GPUs, with GPUs or without."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.config.errors import UserError
 from openrlhf.config.rules import reference_is_a_role
-from openrlhf.utils.local_ray import start_local_ray
 
 # Inside these processes nothing talks to a hub's progress bars, and CPU ranks share the cores.
 WORKER_ENVIRONMENT = {
@@ -17,18 +15,6 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "DS_ACCELERATOR_LOG_LEVEL": "ERROR",
 }
-
-
-def connect() -> None:
-    """Joins the cluster of RAY_ADDRESS, as a job does; without it starts Ray on this machine, on loopback."""
-    import ray
-
-    if ray.is_initialized():
-        return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", log_to_driver=True)
-        return
-    start_local_ray()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
 from openrlhf.trainer.graders import ModelGrader, TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
-from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, connect, layout, place, strategy
+from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, layout, place, strategy
 from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
@@ -23,6 +23,7 @@ from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollouts import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.worker import Worker
+from openrlhf.utils.ray_connection import connect
 
 
 def run(args: Any, prepared: Prepared) -> None:

@@ -16,7 +16,7 @@ PROGRAM = """
 import json, sys
 import psutil
 import ray  # before anything could tell it to stay on loopback
-from openrlhf.trainer.ray.cluster import connect
+from openrlhf.utils.ray_connection import connect
 
 connect()
 ray.get(ray.remote(lambda: 1).remote())

@@ -1,7 +1,19 @@
-"""Starts Ray on this machine alone."""
+"""Connects to Ray: to the cluster that is named, or to one of this process's own."""
 
 import os
 from typing import Any
+
+
+def connect(**options: Any) -> None:
+    """Joins the cluster of RAY_ADDRESS, as a job does; without it starts Ray on this machine. Once is enough."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(address="auto", **options)
+    else:
+        start_local_ray(**options)
 
 
 def start_local_ray(**options: Any) -> None:
