@@ -191,3 +191,8 @@ def reciprocal(node: Node) -> Node:
 
 def difference(left: Node, right: Node) -> Node:
     return Sum((left, negated(right)))
+
+
+def variables(node: Node) -> set[str]:
+    """The names of the symbols in an expression."""
+    return {part.name for part in node.walk() if isinstance(part, Symbol)}

@@ -13,7 +13,7 @@ from typing import Any
 from mpmath import mp
 
 from openrlhf.grading import expressions as ex
-from openrlhf.grading.labels import value_of, variables
+from openrlhf.grading.labels import value_of
 from openrlhf.grading.numeric import TooComplex, Undefined, evaluate
 from openrlhf.grading.rewriting import mapped
 
@@ -50,7 +50,7 @@ def same_families(mine: ex.Node, gold: ex.Node) -> bool | None:
             return None
         everything = [*first, *second]
         if not any(family.declared for family in everything):
-            as_written = variables(mine) == variables(gold) and len(first) == len(second)
+            as_written = ex.variables(mine) == ex.variables(gold) and len(first) == len(second)
             if not all(map(_turns, everything)) or (as_written and not any(family.solves for family in everything)):
                 return None
         ratios = [_rational(family.period / everything[0].period) for family in everything]
@@ -101,7 +101,7 @@ def _family(item: ex.Node) -> Family | None:
     elif isinstance(node, ex.Progression):
         name = node.parameter
         node = node.value
-    names = variables(node)
+    names = ex.variables(node)
     if len(names) != 1 or not names <= ({name} if name else _PARAMETERS):
         return None
     try:

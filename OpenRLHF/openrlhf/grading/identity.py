@@ -32,7 +32,7 @@ def same_value(first: ex.Node, second: ex.Node) -> bool:
         return exact(first) == exact(second)
     except NotExact:
         pass
-    names = _symbols(first) | _symbols(second)
+    names = ex.variables(first) | ex.variables(second)
     return any(
         _same_constants(first, second, base) if not names else _same_functions(first, second, names, base)
         for base in _log_bases(first, second)
@@ -45,7 +45,7 @@ def constant_value(node: ex.Node) -> Any:
         return mp.inf
     if isinstance(node, ex.Product) and node.factors == (ex.MINUS_ONE, ex.Constant("infinity")):
         return mp.ninf
-    if _symbols(node):
+    if ex.variables(node):
         raise Undefined
     with mp.workdps(_DIGITS):
         return evaluate(node, {}, real=False)
@@ -53,7 +53,7 @@ def constant_value(node: ex.Node) -> Any:
 
 def proportional(first: ex.Node, second: ex.Node) -> Fraction | int:
     """The sign (1, -1) of the constant c with first = c·second for all values of the variables; 0 if none."""
-    names = sorted(_symbols(first) | _symbols(second))
+    names = sorted(ex.variables(first) | ex.variables(second))
     ratio = None
     agreeing = 0
     with mp.workdps(_POINT_DIGITS):
@@ -78,7 +78,7 @@ def proportional(first: ex.Node, second: ex.Node) -> Fraction | int:
 
 def differ_by_constant(first: ex.Node, second: ex.Node) -> bool:
     """Whether two functions differ by the same number everywhere."""
-    names = sorted(_symbols(first) | _symbols(second))
+    names = sorted(ex.variables(first) | ex.variables(second))
     difference = ex.difference(first, second)
     with mp.workdps(_POINT_DIGITS):
         if _contains(first, "abs") != _contains(second, "abs"):
@@ -175,10 +175,6 @@ def _close(first: Any, second: Any, digits: int) -> bool:
 def _cancels(node: ex.Node) -> bool:
     """Whether rounding may leave something tiny for zero or the other way round: in sums and in functions."""
     return isinstance(node, ex.Number) or any(isinstance(part, (ex.Sum, ex.Call)) for part in node.walk())
-
-
-def _symbols(node: ex.Node) -> set[str]:
-    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
 
 
 def _contains(node: ex.Node, name: str) -> bool:

@@ -21,10 +21,6 @@ def is_condition(node: ex.Node) -> bool:
     return isinstance(node, ex.Relation) and any(operator in _INEQUALITIES for operator in node.operators)
 
 
-def variables(node: ex.Node) -> set[str]:
-    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}
-
-
 def _is_label(node: ex.Node) -> bool:
     """What may stand left of "=" as the name of a value."""
     if isinstance(node, (ex.Symbol, ex.Words)):
@@ -49,7 +45,7 @@ def _names_value(node: ex.Node, value: ex.Node) -> bool:
 def _is_naming_call(node: ex.Node) -> bool:
     if not isinstance(node, ex.Call):
         return False
-    return is_unknown(node.name) or (node.name in _NAMING and not variables(node) & _UNKNOWNS)
+    return is_unknown(node.name) or (node.name in _NAMING and not ex.variables(node) & _UNKNOWNS)
 
 
 def _is_combined(node: ex.Node, value: ex.Node) -> bool:
@@ -69,7 +65,7 @@ def _is_combined(node: ex.Node, value: ex.Node) -> bool:
                 continue
             if not isinstance(exponent, ex.Number) or not all(isinstance(part, ex.Symbol) for part in _factors(base)):
                 return False
-            symbols |= variables(base)
+            symbols |= ex.variables(base)
             degree += exponent.value * len(_factors(base))
             plain = plain and exponent == ex.ONE
         degrees.add(degree)
@@ -94,14 +90,15 @@ def results(relation: ex.Relation) -> list[ex.Node]:
     first, last = relation.sides[0], relation.sides[-1]
     if is_condition(relation) and relation.operators != ("in",):
         return []
-    if _is_label(first) and (isinstance(first, ex.Call) or not variables(first) & variables(last)):
+    if _is_label(first) and (isinstance(first, ex.Call) or not ex.variables(first) & ex.variables(last)):
         values = [last]
-    elif isinstance(last, ex.Symbol) and not variables(last) & variables(first):
+    elif isinstance(last, ex.Symbol) and not ex.variables(last) & ex.variables(first):
         return [first]
-    elif not any(map(variables, relation.sides)) or (_names_value(first, last) and not variables(last)):
-        values = [last]
-    elif set(relation.operators) == {"="} and len(relation.sides) > 2 and not any(map(variables, relation.sides[-2:])):
-        # 2x + 3 = 2(3) + 3 = 9 has been worked out.
+    elif (
+        not any(map(ex.variables, relation.sides))
+        or (_names_value(first, last) and not ex.variables(last))
+        or _is_worked_out(relation)
+    ):
         values = [last]
     else:
         return []
@@ -109,6 +106,12 @@ def results(relation: ex.Relation) -> list[ex.Node]:
         # 1/3 ≈ 0.333 names an exact value and shows what it comes to.
         values.append(relation.sides[-2])
     return values
+
+
+def _is_worked_out(relation: ex.Relation) -> bool:
+    """2x + 3 = 2(3) + 3 = 9."""
+    sides = relation.sides
+    return set(relation.operators) == {"="} and len(sides) > 2 and not any(map(ex.variables, sides[-2:]))
 
 
 def value_of(item: ex.Node) -> ex.Node:
@@ -184,5 +187,5 @@ def distinct_labels(items: tuple[ex.Node, ...]) -> bool:
 
 def variables_agree(mine: ex.Node, gold: ex.Node) -> bool:
     """Two conditions have to be about the same variables; a set or an interval names none."""
-    mine_names, gold_names = variables(mine) - {"?"}, variables(gold) - {"?"}
+    mine_names, gold_names = ex.variables(mine) - {"?"}, ex.variables(gold) - {"?"}
     return not mine_names or not gold_names or mine_names == gold_names

@@ -44,7 +44,6 @@ _PLAIN_ALIASES = {
     "union": "cup", "ceiling": "ceil", "LCM": "lcm", "GCD": "gcd", "GCF": "gcd", "HCF": "gcd",
 }  # fmt: skip
 _TEXT_COMMANDS = names("text textrm textbf textit textnormal mathrm mbox hbox operatorname rm textsf")
-_BEFORE_UNITS = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
 _UNITS = re.compile(r"[A-Za-z]+(?:(?: ?[/*^-] ?| ?\^ ?-| per | )(?:[A-Za-z]+|\d+))*")
 _UNIT_POWER = re.compile(r"\^ ?\{ ?(-?\d) ?\}")
 _RATE = re.compile(

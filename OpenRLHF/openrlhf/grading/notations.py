@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 
 from openrlhf.grading import expressions as ex
-from openrlhf.grading.labels import variables
 from openrlhf.grading.numeric import is_unknown
 from openrlhf.grading.rewriting import mapped, substituted
 
@@ -20,12 +19,12 @@ def reconciled(mine: ex.Node, gold: ex.Node) -> tuple[ex.Node, ex.Node]:
 
 
 def _towards(node: ex.Node, other: ex.Node) -> ex.Node:
-    applied, names = _applied(node) - _applied(other), variables(other)
+    applied, names = _applied(node) - _applied(other), ex.variables(other)
     if applied & (names | {"C"}):
         node = mapped(node, lambda part: _unapplied(part, applied & names))
-    if names and any("'" in name for name in names) and not any("'" in name for name in variables(node)):
+    if names and any("'" in name for name in names) and not any("'" in name for name in ex.variables(node)):
         node = _with_primes(node)
-    if isinstance(node, ex.Sum) and variables(node) == {"j"} and not names and _has_i(other) and not _has_i(node):
+    if isinstance(node, ex.Sum) and ex.variables(node) == {"j"} and not names and _has_i(other) and not _has_i(node):
         node = substituted(node, {"j": ex.Constant("i")})
     return node
 
@@ -47,7 +46,7 @@ def _unapplied(part: ex.Node, letters: set[str]) -> ex.Node:
 
 def _with_primes(node: ex.Node) -> ex.Node:
     """dy/dx as y', as long as every derivative is by the same variable."""
-    derivatives = {name: name.split("/") for name in variables(node) if "/" in name}
+    derivatives = {name: name.split("/") for name in ex.variables(node) if "/" in name}
     if len({by for _, *bys in derivatives.values() for by in bys}) > 1:
         return node
     names: Mapping[str, ex.Node] = {
@@ -67,10 +66,10 @@ def has_axes(node: ex.Node) -> bool:
 
 def components(node: ex.Node, size: int) -> ex.Tuple | None:
     """The vector a·i + b·j + c·k as a tuple of `size`; None for anything else. Plain letters i, j, k are axes too."""
-    axes = {name: match[1][0] for name in variables(node) if (match := _AXIS.fullmatch(name))}
-    if not axes and variables(node) and variables(node) <= _PLAIN_AXES:
+    axes = {name: match[1][0] for name in ex.variables(node) if (match := _AXIS.fullmatch(name))}
+    if not axes and ex.variables(node) and ex.variables(node) <= _PLAIN_AXES:
         node = mapped(node, lambda part: ex.Symbol("i") if part == ex.Constant("i") else part)
-        axes = {name: name for name in variables(node)}
+        axes = {name: name for name in ex.variables(node)}
     if not axes or size not in (2, 3) or (size == 2 and "k" in axes.values()):
         return None
     items = []
@@ -84,7 +83,7 @@ def ranges_with_parameters(mine: ex.Node, gold: ex.Node) -> tuple[ex.Tuple, ex.T
     if isinstance(mine, ex.Tuple) and isinstance(gold, ex.Tuple):
         return None
     first, second = _as_interval(mine), _as_interval(gold)
-    return (first, second) if first is not None and second is not None and variables(second) else None
+    return (first, second) if first is not None and second is not None and ex.variables(second) else None
 
 
 def _as_interval(node: ex.Node) -> ex.Tuple | None:

@@ -13,7 +13,6 @@ from openrlhf.grading.lexer import Unreadable, names, tokens
 from openrlhf.grading.vocabulary import RELATIONS, SET_OPERATORS
 from openrlhf.grading.words import SCALES
 
-_BETWEEN_UNITS = {"/": "/", "-": "-", "cdot": "*", "*": "*"}
 _CURRENCIES = ("$", "£", "€", "₹", "¥", "¢")
 _OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose percentage")
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))

@@ -175,7 +175,7 @@ def _conditions(conditions: tuple[ex.Node, ...]) -> tuple[Interval, ...]:
     result: tuple[Interval, ...] = EVERYTHING
     variables: set[str] = set()
     for condition in conditions:
-        variables |= {part.name for part in condition.walk() if isinstance(part, ex.Symbol)}
+        variables |= ex.variables(condition)
         result = _intersected(result, real_set(condition))
     if len(variables) > 1:
         raise NotRealSet

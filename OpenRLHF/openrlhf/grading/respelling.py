@@ -3,7 +3,7 @@
 import re
 
 from openrlhf.grading.parts import without_labels
-from openrlhf.grading.units import is_unit_word, is_upright_unit
+from openrlhf.grading.unit_spelling import with_plain_units
 
 _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:\\therefore |{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)
@@ -60,51 +60,12 @@ _PREFIXED = re.compile(r"(?<![\w.])0([xXbBoO])([0-9a-fA-F]+)(?!\w)")
 _PREFIXES = {"x": 16, "b": 2, "o": 8}
 _SMALL_DIGITS = re.compile(r"\(?([0-9a-f]*\d[0-9a-f]*)\)? ?_ ?\{? ?16 ?\}?")
 
-_FEET = re.compile(r"(?<=\d) ?' ?(\d+(?:\.\d+)?) ?(?:''|\"|\\text\{'' ?\})")
-_SECONDS = re.compile(r"(?<=\d) ?\"")
-_ABBREVIATED = re.compile(r"(?<=\d) ?(ft|in|yd|mi|lb|lbs|oz|hr|hrs|min|sec|cm|mm|km|kg|gal|pt|qt)\.(?= |$)")
-_CURRENCY_CODE = re.compile(r"^(-?) ?(?:(USD|US ?\\?\$|dollars?)|(EUR|euros?)|(GBP)|(JPY)|(INR)) ?(?=[-\d])")
-_LETTER_TIMES = re.compile(r"(?<=\d) ?[xX] ?10 ?\^")
-_HOURS = re.compile(r"(\d) ?h ?(\d+) ?m(?:in)?(?![A-Za-z])")
-_UNIT_AND = re.compile(r"\b(hours?|hrs?|minutes?|days?|weeks?|years?|feet|foot|ft|dollars?) and ?(\} ?)?(?=\d)")
-# 10 feet, 4 inches is one length; 10 feet, 4 feet are two.
-_UNIT_COMMA = re.compile(
-    r"(\b(?:feet|foot|ft|hours?|hrs?|pounds?|lbs?) ?\}?), ?"
-    r"(?=\d+ ?(?:\\text ?\{ ?|\\mathrm ?\{ ?)?(?:inch(?:es)?|in|minutes?|mins?|ounces?|oz)\b)"
-)
-# 31 (litres of milk), 10 N: what is measured, in brackets or as one letter.
-_MEASURED = re.compile(r"(?<=[\d}]) ?\((?!(?:sin|cos|tan|log|exp|sqrt|mod|base)\b)([A-Za-z]{3,}[A-Za-z .'-]*)\)$")
-_LETTER_UNIT = re.compile(r"^(-?\d[\d.,]*(?= [mgshL])|(?:[^=]{1,20}= ?)?-?\d[\d.,]*(?= [NJKWVAM])) ([a-zA-Z])$")
-_LETTER_BEHIND_POWER = re.compile(r"(\\(?:times|cdot) ?10 ?\^ ?(?:\{ ?-?\d+ ?\}|-?\d+)) ([mgshLNJKWVACTFM])$")
-_MICRO = re.compile(r"(?<=[\d}]) ?\\mu ?(?:\\(?:mathrm|text) ?)?\{? ?([msgLFCAV]) ?\}?$")
-_OHM = re.compile(r"(?<=[\d}]) ?(k|M|\\mathrm ?\{ ?[kM] ?\})? ?\\Omega$")
-_ANGSTROM = re.compile(r"\\(?:AA(?![A-Za-z])|mathring ?\{ ?(?:\\mathrm ?\{ ?A ?\}|A) ?\})(?: ?\{ ?\})?")
-# 45° 30' 20'': minutes and seconds of arc.
-_ARC = re.compile(
-    r"(?<=\d) ?(?:\^ ?(?:\\circ|\{ ?\\circ ?\})|deg(?:rees?)?\b),? ?(?:and )?"
-    r"(?P<minutes>\d+(?:\.\d+)?) ?(?:'(?!')|arc ?min(?:ute)?s?\b|minutes?\b)"
-    r"(?:,? ?(?:and )?(?P<seconds>\d+(?:\.\d+)?) ?(?:''|\"|arc ?sec(?:ond)?s?\b|seconds?\b))?"
-)
-_ARC_SECONDS = re.compile(r"(?<=\d) ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?P<seconds>\d+(?:\.\d+)?) ?(?:''|\")")
-# 10 N/m, 9.8 m s^{-2}, 4.18 J/(g K): a number, a space, and units alone.
-_UNIT = r"(?:\^ ?\\circ ?C|[A-Za-z]+)(?: ?\^ ?(?:\{ ?-? ?\d ?\}|-?\d))?"
-_COMPOUND = re.compile(
-    rf"^(-?\d[\d.,]*(?: ?(?:\\times|\\cdot) ?10 ?\^ ?(?:\{{ ?-?\d+ ?\}}|-?\d+))?) "
-    rf"({_UNIT}(?:(?: ?[/*] ?| ?\\cdot ?| )\(?{_UNIT}\)?)+)$"
-)
-_DIVIDED = re.compile(r"/ ?\(([^()]*)\)")
-_RUNS = re.compile(r"[A-Za-z]+")
-_MOLAR = re.compile(r"(?<=[\d}]) ?\\(?:text|mathrm) ?\{ ?M ?\}")
 # 17 R 3 is the quotient and the remainder.
 _REMAINDER = re.compile(
     r"^(?:[Qq]uotient(?: of| is)? )?(-?\d+) ?,? ?(?:"
     rf"(?:and |with )?(?:an? )?{_TEXT}(?:[Rr]emainder|[Rr]em\.?)(?: of)? ?\}}?|{_TEXT}R\.? ?\}}?|(?<= )r(?= )"
     r") ?(\d+)$"
 )
-_SQUARE = re.compile(r"(?<=\d )(?:(sq)|cu)\.? (?=[a-z])")
-_UPRIGHT = r"\{ ?\\(?:text|mathrm) ?\{([^{}]*)\} ?\}"
-_UNIT_FRACTION = re.compile(rf"\\frac ?{_UPRIGHT} ?{_UPRIGHT}")
-
 # {x | x > 2} with braces that TeX does not print.
 _BARE_BUILDER = re.compile(r"^\{ ?([a-z] ?(?:\\mid(?![a-z])|\||:).*)\}$")
 _ANGLES = re.compile(r"^<([^<>=]+,[^<>=]+)>$")
@@ -127,7 +88,7 @@ def respelled(text: str) -> str:
         text = _ALIGNED.sub(
             lambda m: _chain(m[2]) or rf"\begin{{aligned}}{m[2].replace('&', ' ')}\end{{aligned}}", text
         )
-    text = _with_plain_numbers(_with_plain_units(text))
+    text = _with_plain_numbers(with_plain_units(_REMAINDER.sub(r"R(\1, \2)", text)))
     text = _BARE_BUILDER.sub(r"\\{\1\\}", text)
     text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if "cup" in text and _COMPARED.search(text) and not _BRACKET.search(text):
@@ -173,37 +134,3 @@ def _with_plain_numbers(text: str) -> str:
     if _SMALL_DIGITS.fullmatch(text):
         text = text.upper()
     return _PREFIXED.sub(lambda m: f"{m[2].upper()}_{{{_PREFIXES[m[1].lower()]}}}", text)
-
-
-def _compound(match: re.Match[str]) -> str:
-    r"""9.8 \\text{m * s^-2}; anything else than known units as it is."""
-    units = re.sub(r"\^ ?\\circ ?C", "degc", match[2]).replace("\\cdot", "*")
-    units = _DIVIDED.sub(lambda m: "/" + re.sub(r"[ *]+", "/", m[1].strip()), units)
-    known = all(is_unit_word(run) or is_upright_unit(run) for run in _RUNS.findall(units))
-    if not known or not any(mark in units for mark in "/*-"):
-        return match.group()
-    return rf"{match[1]} \text{{{re.sub(r'[{}]', '', units)}}}"
-
-
-def _arc(match: re.Match[str]) -> str:
-    seconds = rf" {match['seconds']} \text{{arcseconds}}" if match["seconds"] else ""
-    return rf" \text{{degrees}} {match['minutes']} \text{{arcminutes}}{seconds}"
-
-
-def _with_plain_units(text: str) -> str:
-    # Behind degrees, the same marks are minutes and seconds of arc.
-    text = _REMAINDER.sub(r"R(\1, \2)", text) if text[-1:].isdigit() else _ANGSTROM.sub("Å", text)
-    if "circ" in text or "deg" in text:
-        text = _ARC_SECONDS.sub(r" \\text{degrees} \g<seconds> \\text{arcseconds}", _ARC.sub(_arc, text))
-    text = _SECONDS.sub("''", text) if "circ" in text else _FEET.sub(r" ft \1 in", text)
-    text = _ABBREVIATED.sub(r" \1", text)
-    text = _CURRENCY_CODE.sub(lambda m: m[1] + ("\\$", "€", "£", "¥", "₹")[(m.lastindex or 2) - 2], text)
-    text = _LETTER_TIMES.sub(r"\\times 10^", text)
-    text = _UNIT_AND.sub(r"\1 \2", _HOURS.sub(r"\1 hours \2 minutes", text))
-    text = _MICRO.sub(r" \\text{u\1}", _LETTER_BEHIND_POWER.sub(r"\1 \\text{\2}", text))
-    text = _OHM.sub(lambda m: r" \text{" + re.sub(r"\W|mathrm", "", m[1] or "") + "ohm}", text)
-    text = _LETTER_UNIT.sub(r"\1 \\text{\2}", _MEASURED.sub(r" \\text{\1}", text))
-    text = _MOLAR.sub(r" \\text{mol/L}", _COMPOUND.sub(_compound, text))
-    text = _SQUARE.sub(lambda m: "square " if m[1] else "cubic ", text)
-    text = _UNIT_COMMA.sub(r"\1 ", text)
-    return _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)

@@ -164,7 +164,7 @@ def substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:
 
 def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.Node]]:
     """Both sides, in every way in which the free constants (C, c_1, A) that only one of them has can be matched."""
-    mine_names, gold_names = _names(mine), _names(gold)
+    mine_names, gold_names = ex.variables(mine), ex.variables(gold)
     only_mine = sorted(mine_names - gold_names)
     only_gold = sorted(gold_names - mine_names)
     if not only_mine or len(only_mine) != len(only_gold):
@@ -187,8 +187,8 @@ def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.N
 
 def exchanged_constants(mine: ex.Node, gold: ex.Node) -> list[ex.Node]:
     """`mine` with its constants of integration (C_1, C_2) under each other's names, where both sides have the same."""
-    names = sorted(name for name in _names(mine) if _NUMBERED.fullmatch(name))
-    if not 1 < len(names) <= _MOST_CONSTANTS or names != sorted(filter(_NUMBERED.fullmatch, _names(gold))):
+    names = sorted(name for name in ex.variables(mine) if _NUMBERED.fullmatch(name))
+    if not 1 < len(names) <= _MOST_CONSTANTS or names != sorted(filter(_NUMBERED.fullmatch, ex.variables(gold))):
         return []
     orders = list(permutations(names))[1:]
     return [substituted(mine, dict(zip(names, map(ex.Symbol, order), strict=True))) for order in orders]
@@ -199,7 +199,7 @@ def without_additive_constant(node: ex.Node) -> ex.Node | None:
     if not isinstance(node, ex.Sum):
         return None
     rest = tuple(term for term in node.terms if term not in (ex.Symbol("C"), ex.Symbol("c")))
-    if len(rest) != len(node.terms) - 1 or not rest or {"C", "c"} & _names(ex.Sum(rest)):
+    if len(rest) != len(node.terms) - 1 or not rest or {"C", "c"} & ex.variables(ex.Sum(rest)):
         return None
     return ex.Sum(rest)
 
@@ -209,7 +209,7 @@ def cleared(node: ex.Node) -> ex.Node:
     bases = []
     for term in node.terms if isinstance(node, ex.Sum) else (node,):
         for factor in _flat(term):
-            if isinstance(factor, ex.Power) and factor.exponent == ex.MINUS_ONE and _names(factor.base):
+            if isinstance(factor, ex.Power) and factor.exponent == ex.MINUS_ONE and ex.variables(factor.base):
                 bases.append(factor.base)
     return ex.Product((node, *dict.fromkeys(bases)))
 
@@ -218,7 +218,3 @@ def _flat(node: ex.Node) -> list[ex.Node]:
     if isinstance(node, ex.Product):
         return [inner for factor in node.factors for inner in _flat(factor)]
     return [node]
-
-
-def _names(node: ex.Node) -> set[str]:
-    return {part.name for part in node.walk() if isinstance(part, ex.Symbol)}

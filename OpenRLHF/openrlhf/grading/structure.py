@@ -13,7 +13,6 @@ from openrlhf.grading.labels import (
     points,
     results,
     value_of,
-    variables,
     variables_agree,
 )
 from openrlhf.grading.notations import components, has_axes, ranges_with_parameters, reconciled
@@ -202,14 +201,14 @@ class Comparison:
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
                 names = mine.sides[0].arguments, gold.sides[0].arguments
-                if any(variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
+                if any(ex.variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
                     return False
                 mine_results = [renamed(value, *names) for value in mine_results]
             return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
                 return self.in_order(mine.sides, gold.sides) or self.in_order(mine.sides[::-1], gold.sides)
-            if mine_results and gold_results and not variables(mine) and not variables(gold):
+            if mine_results and gold_results and not ex.variables(mine) and not ex.variables(gold):
                 named_alike = self.same(mine.sides[0], gold.sides[0])
                 return named_alike and self.same_results(mine_results, gold_results, gold)
             return self.same_equation(mine, gold)
@@ -367,7 +366,7 @@ def _without_domain(node: ex.Node) -> ex.Node:
     if isinstance(node, ex.Listed) and len(node.items) == 2:
         value, domain = node.items
         excluded = isinstance(domain, ex.Relation) and domain.operators == ("!=",)
-        if excluded and not isinstance(value, ex.Relation) and variables(value) & variables(domain):
+        if excluded and not isinstance(value, ex.Relation) and ex.variables(value) & ex.variables(domain):
             return value
     return node
 

@@ -8,9 +8,6 @@ from openrlhf.trainer.batching import Example, deal, idle_example, ranks_per_sha
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.tally import Tally
 
-# Waits for what was begun, and gives its result.
-Pending = Callable[[], Any]
-
 
 class RoleGroup(ABC):
     """`begin…` start work on all ranks and return at once; the pending call waits for it."""
