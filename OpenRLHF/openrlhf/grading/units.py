@@ -99,7 +99,7 @@ _define("pressure", 101_325, "atm atmosphere atmospheres")
 _define("amount", 1, "mol mole moles")
 _define("amount", _F(1, 1000), "mmol millimole millimoles")
 _define("pressure", _F(101_325, 760), "torr mmHg")
-_define("pressure", 6895, "psi")
+_define("pressure", _F(44_482_216_152_605, 6_451_600_000), "psi")  # a pound-force on a square inch
 _define("concentration", 1, "molar")
 _define("inductance", 1, "henry henries")
 _define("inductance", _F(1, 1000), "mH")
