@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.hendrycks import HUB_NAME, read_folder, read_hub
 from openrlhf.datasets.math_selection import (
     KEPT,
@@ -20,6 +19,7 @@ from openrlhf.datasets.math_selection import (
     render_report,
     select_rows,
 )
+from openrlhf.errors import UserError
 from openrlhf.grading import grade
 from openrlhf.utils.atomic import write_atomically
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.inference_rules import batch_rules
+from openrlhf.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

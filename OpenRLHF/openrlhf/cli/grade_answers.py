@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TextIO
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.grading import GradingPolicy, GradingPool, Verdict, extract_answer
 
 _IN_FLIGHT = 256

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser
+from openrlhf.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

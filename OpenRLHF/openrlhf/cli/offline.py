@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
+from openrlhf.errors import UserError
 
 if TYPE_CHECKING:
     from openrlhf.datasets.blending import Stop

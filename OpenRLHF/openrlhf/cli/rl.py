@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import rl_rules
+from openrlhf.errors import UserError
 
 
 def main(command: str, argv: Sequence[str] | None) -> int:

@@ -7,9 +7,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser
 from openrlhf.config.inference_rules import serving_rules
+from openrlhf.errors import UserError
 
 SHUTDOWN_S = 180  # answers that are under way at the end; as long as clients wait for one
 

@@ -34,7 +34,7 @@ def build_learner(args: Namespace, tokenizer: Any) -> "Learner":
 
 def check_teacher(args: Namespace, tokenizer: Any) -> None:
     """UserError unless the teacher's distribution is one over the student's tokens."""
-    from openrlhf.config.errors import UserError
+    from openrlhf.errors import UserError
     from openrlhf.models.loader import load_config, load_tokenizer
 
     sizes = [load_config(path).get_text_config().vocab_size for path in (args.pretrain, args.teacher_model)]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.cli import offline
-from openrlhf.config.errors import UserError
 from openrlhf.config.rules import rm_rules
+from openrlhf.errors import UserError
 
 if TYPE_CHECKING:
     from openrlhf.datasets.files import Record

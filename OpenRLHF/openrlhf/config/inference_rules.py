@@ -4,8 +4,8 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.rules import model_rules
+from openrlhf.errors import UserError
 
 TASKS = ("generate", "generate_vllm", "rm")
 POST_PROCESSORS = ("rs", "csft", "iter_dpo")

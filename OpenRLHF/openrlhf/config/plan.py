@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.memory import RESIDENT, ModelShape, actor_memory, engine_weights
 from openrlhf.config.rules import actor_world_size, needs_reference, reference_is_a_role, reward_models
 from openrlhf.config.schedule import learning_rate, warmup_steps
+from openrlhf.errors import UserError
 
 
 @dataclass(frozen=True)

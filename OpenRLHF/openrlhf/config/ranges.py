@@ -3,7 +3,7 @@
 import math
 from argparse import Namespace
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 # name: (lowest, highest, whether the lowest itself is excluded)
 _RANGES: dict[str, tuple[float, float, bool]] = {

@@ -9,9 +9,9 @@ from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.ranges import check_ranges
 from openrlhf.datasets.templates import check_template
+from openrlhf.errors import UserError
 
 NEEDS_SEVERAL_SAMPLES = ("rloo", "reinforce_baseline", "group_norm", "dr_grpo", "intro")
 KEEPS_CORRECT = ("intro", "raft")  # train on correct responses alone, so that there is nothing to clip or to compare

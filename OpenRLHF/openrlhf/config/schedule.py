@@ -2,7 +2,7 @@
 
 import math
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 SCHEDULES = ("cosine_with_min_lr", "cosine", "linear", "constant", "constant_with_warmup")
 

@@ -3,9 +3,9 @@
 import math
 from typing import Literal
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.sources import load_records
+from openrlhf.errors import UserError
 
 Stop = Literal["first_exhausted", "all_exhausted"]
 

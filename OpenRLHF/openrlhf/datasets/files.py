@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 Record = dict[str, Any]
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")

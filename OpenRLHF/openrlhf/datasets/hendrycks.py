@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import SUFFIXES, Record, read_file, read_text
+from openrlhf.errors import UserError
 
 CONFIGURATIONS = {
     "algebra": "Algebra",

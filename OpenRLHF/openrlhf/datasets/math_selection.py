@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record, read_file
 from openrlhf.datasets.hendrycks import MathRow
 from openrlhf.datasets.math_answers import Same, extract_answer
+from openrlhf.errors import UserError
 
 PROBLEM_FIELDS = ("problem", "question", "Question", "input", "prompt")
 # Outcomes of a row, in the order in which they are decided.

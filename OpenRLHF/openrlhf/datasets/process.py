@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field
+from openrlhf.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.templates import as_messages, render_chat
+from openrlhf.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.templates import as_messages, render_chat
+from openrlhf.errors import UserError
 
 # A piece of a sample's text, and whether it belongs to the response.
 Segment = tuple[str, bool]

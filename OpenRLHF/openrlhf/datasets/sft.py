@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
 from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
 from openrlhf.datasets.templates import as_messages
+from openrlhf.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record, is_data_file, read_file
+from openrlhf.errors import UserError
 
 ONLY_SPLIT = "train"
 

@@ -3,7 +3,7 @@
 from string import Formatter
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 
 def check_template(template: str) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import field
 from openrlhf.datasets.sft import SFTFormat, SFTSample, build_sft_samples
+from openrlhf.errors import UserError
 
 _WORDS = {"1": True, "true": True, "0": False, "false": False}
 

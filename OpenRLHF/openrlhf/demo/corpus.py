@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from openrlhf.config.errors import UserError
 from openrlhf.demo.problems import FAMILIES, LEVELS, Problem, as_latex, near_miss
+from openrlhf.errors import UserError
 from openrlhf.utils.seeding import derive_seed
 
 TRIES = 10_000

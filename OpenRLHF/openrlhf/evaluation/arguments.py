@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation.prompts import PROMPT_TYPES
 
 AUTO = "auto"

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import sources
 from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark
 from openrlhf.evaluation.evaluate import find_sets

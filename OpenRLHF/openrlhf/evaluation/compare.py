@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import metrics
 from openrlhf.evaluation.records import Graded
 from openrlhf.evaluation.results import Result, load_results

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import models, sources, store
 from openrlhf.evaluation.benchmarks import Benchmark, benchmark
 from openrlhf.evaluation.few_shot import FewShot

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import sources
 from openrlhf.evaluation.benchmarks import Benchmark
 from openrlhf.evaluation.few_shot_examples import EXAMPLES, PROGRAMS, Example

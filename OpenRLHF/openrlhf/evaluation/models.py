@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 _PROBES = 32

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 _BOX = r"Please reason step by step, and put your final answer within \boxed{}."
 _CHATML = "<|im_start|>{role}\n{text}<|im_end|>\n"

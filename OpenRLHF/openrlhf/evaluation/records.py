@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation.problems import AnswerKind, Problem
 from openrlhf.evaluation.scoring import Scored
 from openrlhf.evaluation.store import Sample

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import store
 from openrlhf.evaluation.benchmarks import benchmark
 from openrlhf.evaluation.prompts import PROMPT_TYPES

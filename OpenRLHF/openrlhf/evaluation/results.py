@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import store
 from openrlhf.evaluation.benchmarks import BENCHMARKS
 from openrlhf.evaluation.records import Graded, graded_of

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 _INSIDE = Path(__file__).with_name("sandbox_inside.py")
 _OUTPUT_BYTES = 1 << 16

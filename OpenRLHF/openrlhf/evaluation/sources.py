@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark
 from openrlhf.evaluation.fields import Row, RowError
 from openrlhf.evaluation.problems import Problem

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 PARTIAL = ".partial.jsonl"
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 _CHOICES = {
     "decimals": ("exact", "rounded"),

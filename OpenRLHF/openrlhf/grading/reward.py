@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.pool import GradingPool, grade_responses
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.inference.conversation import ChatStyle, Conversation, Style, TemplateStyle
 from openrlhf.models.loader import load_config, load_tokenizer
 from openrlhf.rollout.engine import Request, Sampling

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.prompts import fill
 from openrlhf.datasets.templates import render_chat
+from openrlhf.errors import UserError
 
 
 class Style(Protocol):

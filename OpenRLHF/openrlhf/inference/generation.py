@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import PromptSet, build_prompts
+from openrlhf.errors import UserError
 from openrlhf.inference.ranks import Ranks
 from openrlhf.models.loader import load_tokenizer
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
 from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
 from openrlhf.datasets.templates import as_messages
+from openrlhf.errors import UserError
 from openrlhf.inference.post_processors import process
 from openrlhf.inference.ranks import Ranks
 from openrlhf.utils.atomic import write_atomically

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoreSpec, ScoringHead

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.actor import Actor
 from openrlhf.models.loader import load_config
 from openrlhf.models.parameters import Network, gathered

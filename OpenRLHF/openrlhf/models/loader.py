@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
 from openrlhf.models.moe import router_balance
 from openrlhf.models.scalar import ScalarHead, ScalarModel, stored_head

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 # What configurations call the number of experts.
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.loader import load_config
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.ragged import RaggedRows
 
 # Models in which only attention connects positions; the tests show these to equal one rank.

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
 
 HTTP_TIMEOUT_S, HTTP_TRIES, HTTP_PAUSE_S = 180.0, 5, 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.loader import find_head, load_scalar, load_tokenizer
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.reward_scale import RewardScale, reward_scale

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 BODY_TIMEOUT_S = 60.0
 # A body that is refused is still read, and thrown away, up to so many times the limit: a client that is cut off in the

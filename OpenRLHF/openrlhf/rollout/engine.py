@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 Key = tuple[int, ...]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.engine import Completion, Request, Sampling
 from openrlhf.rollout.model_files import (
     check_requests,

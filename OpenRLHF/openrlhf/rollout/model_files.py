@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.engine import Request
 
 

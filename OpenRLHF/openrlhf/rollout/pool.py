@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Completion, Key, Request, RolloutEngine, Sampling
 from openrlhf.rollout.errors import EngineError

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.engine import Completion, Request, Sampling
 from openrlhf.rollout.model_files import (
     check_requests,

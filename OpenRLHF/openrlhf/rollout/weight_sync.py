@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.checksum import bit_sum, first_difference
 from openrlhf.rollout.deadline import Background
 from openrlhf.rollout.errors import WeightSyncError

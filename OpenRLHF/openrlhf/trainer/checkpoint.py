@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.utils.atomic import write_atomically
 
 STATE_FILE = "trainer_state.json"

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 # A collective that waits longer than this has lost a peer.
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)

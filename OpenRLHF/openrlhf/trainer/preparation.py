@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.memory import GIB, shape_of
 from openrlhf.config.plan import Plan, describe, make_plan
 from openrlhf.config.rules import reward_models
@@ -12,6 +11,7 @@ from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import Prompt, build_prompts
 from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+from openrlhf.errors import UserError
 from openrlhf.models.loader import check_same_vocabulary, find_head, load_config, load_tokenizer
 from openrlhf.models.reward_scale import reward_scale
 from openrlhf.trainer.algorithm import hint_ids

@@ -76,7 +76,7 @@ def _open_tensorboard(args: Any) -> Any:
 def _open_wandb(args: Any) -> Any:
     if not args.use_wandb:
         return None
-    from openrlhf.config.errors import UserError
+    from openrlhf.errors import UserError
 
     try:
         import wandb

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 # One line or marker per run in every panel; the Okabe-Ito colours can be told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -17,7 +17,7 @@ import uuid
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 STOP_SECONDS = 30.0
 LOST = 1

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 _HEADER = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1

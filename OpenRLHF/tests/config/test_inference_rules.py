@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.inference_rules import batch_rules, chat_rules, serving_rules
+from openrlhf.errors import UserError
 
 BATCH = ["--pretrain", "m", "--dataset", "d.jsonl", "--output_path", "out.jsonl", "--tp_size", "1"]
 GENERATE = ["--eval_task", "generate", *BATCH]

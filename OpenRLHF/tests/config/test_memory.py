@@ -2,11 +2,11 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser
 from openrlhf.config.memory import GIB, ModelShape
 from openrlhf.config.plan import describe, make_plan
 from openrlhf.config.rules import rl_rules
+from openrlhf.errors import UserError
 
 # 8 × 2^30 parameters, each of 8 ranks with an eighth: 2 GiB of bf16 weights, 12 GiB of master weights and moments.
 SHAPE = ModelShape(parameters=8 * GIB, layer=2**20, embedding=2**20, layers=2, width=64, vocabulary=2**14)

@@ -4,9 +4,9 @@ from argparse import Namespace
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.plan import make_plan
 from openrlhf.config.schedule import learning_rate, warmup_steps
+from openrlhf.errors import UserError
 
 FLAGS = {
     "rollout_batch_size": 1024,

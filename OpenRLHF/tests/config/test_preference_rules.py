@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import dpo_rules, kto_rules, rm_rules
+from openrlhf.errors import UserError
 
 RULES: dict[str, Callable] = {"train_rm": rm_rules, "train_dpo": dpo_rules, "train_kto": kto_rules}
 

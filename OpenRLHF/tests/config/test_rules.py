@@ -7,9 +7,9 @@ import pytest
 
 from openrlhf.config import rules
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.errors import UserError
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import kd_rules, needs_reference, prm_rules, rl_rules, sft_rules
+from openrlhf.errors import UserError
 from toy_models import toy_config, toy_experts
 
 BASE = ["--pretrain", "m", "--prompt_data", "d.json", "--label_key", "answer", "--n_samples_per_prompt", "4"]

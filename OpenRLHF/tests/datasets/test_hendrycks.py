@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import datasets
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.hendrycks import CONFIGURATIONS, read_folder, read_hub
 from openrlhf.datasets.math_selection import (
     EXCLUDED,
@@ -21,6 +20,7 @@ from openrlhf.datasets.math_selection import (
     render_report,
     select_rows,
 )
+from openrlhf.errors import UserError
 
 
 def row(problem: str, level: str = "Level 3", type: str = "Algebra", solution: str = r"$\boxed{1}$") -> dict:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.preference import PreferenceFormat, build_pairs
 from openrlhf.datasets.sft import SFTFormat
 from openrlhf.datasets.unpaired import build_labelled
+from openrlhf.errors import UserError
 
 PROMPT = PreferenceFormat(prompt_key="q")
 CHAT = PreferenceFormat(apply_chat_template=True)

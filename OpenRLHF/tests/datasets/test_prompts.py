@@ -2,10 +2,10 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.prompts import build_prompts
 from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.datasets.templates import check_template
+from openrlhf.errors import UserError
 
 RECORDS = [
     {"problem": "1 ?", "answer": "1"},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+from openrlhf.errors import UserError
 
 PLAIN = SFTFormat(input_key="q", output_key="a")
 CHAT = SFTFormat(input_key="q", output_key="a", apply_chat_template=True)

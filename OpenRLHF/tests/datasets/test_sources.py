@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import datasets
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.blending import load_blend, mixing_order, parse_probabilities
 from openrlhf.datasets.sources import load_records
+from openrlhf.errors import UserError
 
 ROWS = [{"input": "1+1\u2028?", "label": "0.50"}, {"input": 'say "hi",\nplease', "label": "007"}]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.process import StepTokens, build_step_samples
+from openrlhf.errors import UserError
 
 TEXT = "ab?cd?"
 

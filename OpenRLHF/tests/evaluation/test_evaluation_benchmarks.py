@@ -8,7 +8,7 @@ import pytest
 from evaluation_fakes import write_rows
 
 import datasets
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import sources
 from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark
 from openrlhf.evaluation.few_shot import FewShot

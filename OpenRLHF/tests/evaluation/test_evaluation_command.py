@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from evaluation_fakes import fake_model, write_rows
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import arguments, models
 
 HERE = Path(__file__).resolve().parents[3] / "code/eval/Qwen2.5-Math/evaluation"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation.few_shot_examples import EXAMPLES
 from openrlhf.evaluation.prompts import PROMPT_TYPES, STYLES, TOOL_HEADER, Prompter, stop_strings, style
 

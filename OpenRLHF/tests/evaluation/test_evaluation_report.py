@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import charts, metrics
 from openrlhf.evaluation.compare import compare, compare_sets
 from openrlhf.evaluation.main import main

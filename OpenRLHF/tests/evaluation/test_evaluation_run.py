@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from evaluation_fakes import write_rows
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import sandbox
 from openrlhf.evaluation.main import main
 from openrlhf.evaluation.store import Journal

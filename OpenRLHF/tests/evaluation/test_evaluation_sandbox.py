@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation import sandbox
 from openrlhf.evaluation.sandbox import Limits, run
 from openrlhf.evaluation.transcripts import answer_of_programs, program_to_run, with_output

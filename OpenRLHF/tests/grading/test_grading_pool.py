@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.grading import GradingPolicy, GradingPool, grade, grade_responses
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 
 FILE = Path(__file__).parents[3] / "code/examples/grading/math_grade.py"
 

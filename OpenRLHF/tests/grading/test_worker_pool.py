@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.utils.worker_pool import (
     WorkerDied,
     WorkerError,

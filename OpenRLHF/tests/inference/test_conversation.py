@@ -2,7 +2,7 @@
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.inference.conversation import ChatStyle, Conversation, TemplateStyle
 from toy_models import byte_tokenizer
 

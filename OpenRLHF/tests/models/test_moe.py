@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.moe import is_mixture_of_experts, router_balance
 from toy_models import toy_config, toy_experts
 

@@ -160,7 +160,7 @@ def test_a_row_without_prompt_is_refused() -> None:
 
 
 def test_a_model_that_changes_its_logits_behind_the_output_layer_is_refused() -> None:
-    from openrlhf.config.errors import UserError
+    from openrlhf.errors import UserError
 
     model = toy_model()
     model.config.final_logit_softcapping = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rewards import functions
 from openrlhf.rewards.functions import open_rewards
 

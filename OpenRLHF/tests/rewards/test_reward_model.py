@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.loader import find_head
 from openrlhf.rewards.reward_model import RewardModel, inspect_reward_model
 from toy_models import byte_tokenizer, save_toy, save_toy_reward_model, toy_reward

@@ -10,7 +10,7 @@ import time
 import pytest
 import uvicorn
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rewards import server
 from openrlhf.rewards.scoring_queue import ScoringQueue
 from openrlhf.rewards.server import RewardService

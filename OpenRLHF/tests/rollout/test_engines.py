@@ -8,7 +8,7 @@ import pytest
 import torch
 from rollout_models import END, END_ID, forward_logprobs
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.model_files import load_tokenizer
 from openrlhf.rollout.pool import open_engine

@@ -3,7 +3,7 @@
 import pytest
 import ray
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.actor import actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import EngineError

@@ -9,7 +9,7 @@ import torch
 from rollout_models import forward_logprobs, save_tiny_qwen2
 from transformers import AutoModelForCausalLM
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from openrlhf.cli.lora_combiner import main
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.adapters import adapter_tensors
 from openrlhf.models.loader import load_actor, load_scalar
 from openrlhf.models.saving import save_pretrained

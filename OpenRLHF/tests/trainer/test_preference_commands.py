@@ -14,7 +14,7 @@ from preference_program import FLAGS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from openrlhf.cli import train_dpo, train_kto, train_rm
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.loader import load_scalar
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.reward_scale import reward_scale

@@ -12,7 +12,7 @@ from launching import launch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.sequence_parallel import SPLITTABLE, SequenceParallel, check_splittable, isolated_attention
 from openrlhf.trainer.batching import Example, split_over_ranks

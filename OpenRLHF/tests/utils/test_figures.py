@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.utils.figures import PANELS, draw_runs, read_metrics, series
 
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
 from openrlhf.demo.corpus import Demo, Habits, make_demo, solution
 from openrlhf.demo.starting_model import save_random_model, save_tokenizer
+from openrlhf.errors import UserError
 from openrlhf.utils.atomic import new_folder, write_atomically
 from openrlhf.utils.seeding import derive_seed
 

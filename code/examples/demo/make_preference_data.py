@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from random import Random
 
-from openrlhf.config.errors import UserError
 from openrlhf.datasets.files import read_file
+from openrlhf.errors import UserError
 from openrlhf.grading import extract_answer
 from openrlhf.utils.atomic import write_atomically
 

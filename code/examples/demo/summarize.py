@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.evaluation.metrics import wilson
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.figures import draw_runs, read_metrics

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.errors import UserError
 from openrlhf.config.rules import reference_is_a_role
+from openrlhf.errors import UserError
 
 # Inside these processes nothing talks to a hub's progress bars, and CPU ranks share the cores.
 WORKER_ENVIRONMENT = {

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openrlhf.config.errors import UserError
+from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.worker import Worker
