@@ -13,12 +13,13 @@ from transformers.loss.loss_utils import ForCausalLMLoss, ForTokenClassification
 from trl.experimental.gkd import GKDTrainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "OpenRLHF" / "tests"))
-from openrlhf.models.actor import Actor
-from openrlhf.models.scorer import Scores
-from openrlhf.objectives.base import Objective
 from openrlhf.objectives.distill import DistillObjective
 from openrlhf.objectives.process import ProcessObjective
 from openrlhf.objectives.sft import SftObjective
+
+from openrlhf.models.actor import Actor
+from openrlhf.models.scorer import Scores
+from openrlhf.objectives.base import Objective
 from openrlhf.trainer.batching import Example, collate
 from openrlhf.utils.tally import Tally
 from toy_models import toy_config, toy_model

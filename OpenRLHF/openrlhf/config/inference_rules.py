@@ -1,10 +1,12 @@
-"""Rules between the flags of batch_inference, interactive_chat and serve_rm; as those in `rules`."""
+"""Rules of batch_inference, interactive_chat and serve_rm; as those in `rules`."""
 
 import os
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
-from openrlhf.config.rules import model_rules
+from openrlhf.config.inference import BatchConfig, ChatConfig, ServingConfig
+from openrlhf.config.rules import check_ranges, require, settled_model, settled_template
+from openrlhf.config.settings import with_flags
 from openrlhf.errors import UserError
 
 TASKS = ("generate", "generate_vllm", "rm")
@@ -12,84 +14,87 @@ POST_PROCESSORS = ("rs", "csft", "iter_dpo")
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
-def batch_rules(args: Namespace) -> tuple[Namespace, list[str]]:
-    """Adjusts the flags of batch_inference. Afterwards `post_processor` is None or one of `POST_PROCESSORS`."""
-    if args.eval_task not in TASKS:
-        raise UserError(f"--eval_task {args.eval_task}: choose one of {', '.join(TASKS)}")
-    _require(args, "pretrain", "the model: a Hugging Face folder or hub name")
-    _require(args, "dataset", "the prompts, or for rm the responses to score: a file, folder or hub name")
-    _require(args, "output_path", "the JSON lines file to write")
-    if Path(args.output_path).is_dir():
-        raise UserError(f"--output_path {args.output_path} is a folder: name the file to write in it")
-    args, notes = model_rules(args)
-    args.packing_samples = False
-    if args.post_processor in ("null", ""):
-        args.post_processor = None
-    if args.post_processor not in (None, *POST_PROCESSORS):
-        raise UserError(f"--post_processor {args.post_processor}: choose one of {', '.join(POST_PROCESSORS)}")
-    if args.eval_task == "rm":
-        _check_reward_template(args)
+def batch_rules(config: BatchConfig) -> tuple[BatchConfig, list[str]]:
+    """Afterwards `post_processor` is None or one of `POST_PROCESSORS`."""
+    task = config.task
+    if task.eval_task not in TASKS:
+        raise UserError(f"--eval_task {task.eval_task}: choose one of {', '.join(TASKS)}")
+    require(config.model.pretrain, "pretrain", "the model: a Hugging Face folder or hub name")
+    require(config.data.dataset, "dataset", "the prompts, or for rm the responses to score: a file, folder or hub name")
+    require(task.output_path, "output_path", "the JSON lines file to write")
+    if task.output_path and Path(task.output_path).is_dir():
+        raise UserError(f"--output_path {task.output_path} is a folder: name the file to write in it")
+    check_ranges(config)
+    model, notes = settled_model(config.model)
+    template, said = settled_template(config.data.input_template, config.data.apply_chat_template)
+    post_processor = None if task.post_processor in ("null", "") else task.post_processor
+    config = with_flags(replace(config, model=model), input_template=template, post_processor=post_processor)
+    if post_processor not in (None, *POST_PROCESSORS):
+        raise UserError(f"--post_processor {post_processor}: choose one of {', '.join(POST_PROCESSORS)}")
+    if task.eval_task == "rm":
+        _check_reward_template(config)
     else:
-        _check_generation(args)
-    return args, notes
+        _check_generation(config)
+    return config, notes + said
 
 
-def chat_rules(args: Namespace) -> tuple[Namespace, list[str]]:
-    """Adjusts the flags of interactive_chat."""
-    _require(args, "pretrain", "the model to talk to: a Hugging Face folder or hub name")
-    if args.ta_prompt and not Path(args.ta_prompt).is_file():
-        raise UserError(f"--ta_prompt {args.ta_prompt}: there is no such file")
-    return model_rules(args)
+def chat_rules(config: ChatConfig) -> tuple[ChatConfig, list[str]]:
+    require(config.model.pretrain, "pretrain", "the model to talk to: a Hugging Face folder or hub name")
+    opening = config.conversation.ta_prompt
+    if opening and not Path(opening).is_file():
+        raise UserError(f"--ta_prompt {opening}: there is no such file")
+    check_ranges(config)
+    model, notes = settled_model(config.model)
+    talk = config.conversation
+    template, said = settled_template(talk.input_template, talk.apply_chat_template)
+    return with_flags(replace(config, model=model), input_template=template), notes + said
 
 
-def serving_rules(args: Namespace) -> tuple[Namespace, list[str]]:
-    """Adjusts the flags of serve_rm."""
-    _require(args, "reward_pretrain", "the reward model: a Hugging Face folder or hub name")
-    if "," in args.reward_pretrain:
+def serving_rules(config: ServingConfig) -> tuple[ServingConfig, list[str]]:
+    server = config.server
+    require(server.reward_pretrain, "reward_pretrain", "the reward model: a Hugging Face folder or hub name")
+    if server.reward_pretrain and "," in server.reward_pretrain:
         raise UserError(
-            f"--reward_pretrain {args.reward_pretrain}: one server holds one model; start one on another --port for"
+            f"--reward_pretrain {server.reward_pretrain}: one server holds one model; start one on another --port for"
             " each, and give their addresses to --remote_rm_url, separated by commas"
         )
-    args, notes = model_rules(args)
-    if args.max_len < 2:
-        raise UserError(f"--max_len {args.max_len} leaves no room for a token and the end of sequence: give at least 2")
-    args.packing_samples = False
-    if args.host in EVERY_ADDRESS:
+    check_ranges(config)
+    model, notes = settled_model(config.model)
+    if server.max_len < 2:
+        raise UserError(
+            f"--max_len {server.max_len} leaves no room for a token and the end of sequence: give at least 2"
+        )
+    if server.host in EVERY_ADDRESS:
         notes.append(
-            f"--host {args.host} listens on every address of this machine and asks nobody for a password; --host"
+            f"--host {server.host} listens on every address of this machine and asks nobody for a password; --host"
             " 127.0.0.1 keeps the server to this machine."
         )
-    return args, notes
+    return replace(config, model=model), notes
 
 
-def _require(args: Namespace, name: str, what: str) -> None:
-    if not getattr(args, name):
-        raise UserError(f"--{name} is missing: {what}")
-
-
-def _check_generation(args: Namespace) -> None:
-    if args.post_processor:
+def _check_generation(config: BatchConfig) -> None:
+    task, sampling = config.task, config.sampling
+    if task.post_processor:
         raise UserError(
-            f"--post_processor {args.post_processor} works on rewards: first --eval_task {args.eval_task} alone, then"
+            f"--post_processor {task.post_processor} works on rewards: first --eval_task {task.eval_task} alone, then"
             " --eval_task rm with its file as --dataset and the post-processor"
         )
-    if args.best_of_n > 1 and (args.greedy_sampling or args.temperature == 0):
+    if task.best_of_n > 1 and (sampling.greedy_sampling or sampling.temperature == 0):
         raise UserError(
-            f"--best_of_n {args.best_of_n} responses without sampling are all equal: remove --greedy_sampling (or raise"
+            f"--best_of_n {task.best_of_n} responses without sampling are all equal: remove --greedy_sampling (or raise"
             " --temperature), or leave --best_of_n at 1"
         )
-    if args.eval_task == "generate_vllm" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if task.eval_task == "generate_vllm" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
             "--eval_task generate_vllm starts its own workers (--tp_size): run it with python3 -m, without torchrun or"
             " deepspeed"
         )
 
 
-def _check_reward_template(args: Namespace) -> None:
-    if args.post_processor != "csft" or args.reward_template is None:
+def _check_reward_template(config: BatchConfig) -> None:
+    template = config.task.reward_template
+    if config.task.post_processor != "csft" or template is None:
         return
-    missing = [name for name in ("{input}", "{reward}") if name not in args.reward_template]
+    missing = [name for name in ("{input}", "{reward}") if name not in template]
     if missing:
-        raise UserError(
-            f"--reward_template {args.reward_template!r} has no {' and no '.join(missing)}: write it where it belongs"
-        )
+        raise UserError(f"--reward_template {template!r} has no {' and no '.join(missing)}: write it where it belongs")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from openrlhf.config.reinforcement import RLConfig
+
 GIB = 2**30
 
 
@@ -41,43 +43,39 @@ def shape_of(config: Any) -> ModelShape:
     )
 
 
-def actor_memory(args: Any, shape: ModelShape, world_size: int) -> dict[str, float]:
-    """GiB per actor rank by what it is for; an estimate for the longest rows that the flags allow.
+def actor_memory(config: RLConfig, shape: ModelShape, world_size: int) -> dict[str, float]:
+    """GiB per actor rank by what it is for; an estimate for the longest rows that the settings allow.
 
     Mixed precision as DeepSpeed keeps it: weights and gradients in the model's dtype, float32 master weights and
     two Adam moments (12 bytes a parameter with bf16, 8 without).
     """
-    width = 2 if args.bf16 else 4
-    stage = args.zero_stage
-    trained = shape.parameters if args.lora_rank == 0 else _lora_parameters(args, shape)
+    model, rollout = config.model, config.rollout
+    width = 2 if model.bf16 else 4
+    stage = config.deepspeed.zero_stage
+    rank = model.lora.lora_rank
+    trained = shape.parameters if rank == 0 else _lora_parameters(rank, shape)
+    moments = 0.0 if config.deepspeed.adam_offload else trained * (12 if model.bf16 else 8)
     parts = {
         "weights": shape.parameters * width / (world_size if stage == 3 else 1),
         "gradients": trained * 4 / (world_size if stage >= 2 else 1),
-        "optimiser": 0.0 if args.adam_offload else trained * (12 if args.bf16 else 8) / (world_size if stage else 1),
+        "optimiser": moments / (world_size if stage else 1),
         "gathered layers": (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0,
     }
     shared = shape.parameters / (world_size if stage == 3 else 1)
-    parts["frozen copies"] = _frozen_copies(args) * shared * width
-    if args.enable_ema or (args.advantage_estimator == "intro" and args.intro_posterior == "ema"):
+    beside = config.needs_reference and not config.reference_is_a_role
+    copies = config.method.frozen_copies(beside)
+    parts["frozen copies"] = copies * shared * width
+    if config.policy.enable_ema or config.method.averages_weights:
         parts["moving average"] = shared * 4
-    tokens = args.micro_train_batch_size * (args.prompt_max_len + args.generate_max_len) / args.ring_attn_size
+    tokens = config.optimizer.micro_train_batch_size * (rollout.prompt_max_len + rollout.generate_max_len)
+    tokens /= model.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
     per_layer = tokens * shape.width * 34 / 2 * width
     kept = tokens * shape.width * width * shape.layers
-    parts["activations"] = kept + per_layer if args.gradient_checkpointing else per_layer * shape.layers
-    parts["output layer"] = 6 * args.score_chunk_size * shape.vocabulary * 4 + shape.embedding * 4
+    parts["activations"] = kept + per_layer if model.gradient_checkpointing else per_layer * shape.layers
+    parts["output layer"] = 6 * model.score_chunk_size * shape.vocabulary * 4 + shape.embedding * 4
     return {name: value / GIB for name, value in parts.items() if value}
-
-
-def _frozen_copies(args: Any) -> int:
-    """Models that InTRO keeps beside the policy; other methods' reference is a role of its own."""
-    if args.advantage_estimator != "intro":
-        return 0
-    reference = bool(args.use_kl_loss and args.init_kl_coef > 0)
-    if args.intro_posterior == "initial":
-        return 1  # one frozen model serves both
-    return reference + (args.intro_posterior == "ema")
 
 
 def engine_weights(shape: ModelShape, tensor_parallel_size: int, bf16: bool) -> float:
@@ -85,6 +83,6 @@ def engine_weights(shape: ModelShape, tensor_parallel_size: int, bf16: bool) -> 
     return shape.parameters * (2 if bf16 else 4) / tensor_parallel_size / GIB
 
 
-def _lora_parameters(args: Any, shape: ModelShape) -> float:
+def _lora_parameters(rank: int, shape: ModelShape) -> float:
     """Rank-r factors on the seven linear maps of a layer, each about width × 2.5 width."""
-    return shape.layers * 7 * args.lora_rank * 3.5 * shape.width
+    return shape.layers * 7 * rank * 3.5 * shape.width

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from openrlhf.config.memory import RESIDENT, ModelShape, actor_memory, engine_weights
-from openrlhf.config.rules import actor_world_size, needs_reference, reference_is_a_role, reward_models
+from openrlhf.config.offline import OfflineConfig
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.schedule import learning_rate, warmup_steps
 from openrlhf.errors import UserError
 
@@ -18,12 +18,11 @@ class Plan:
     them in which the policy does not move yet (--freezing_actor_steps).
     """
 
-    args: Any
+    config: RLConfig
     prompts: int
     steps: int
     optimizer_steps: int
     frozen_steps: int
-    engines: int
 
     @property
     def policy_steps(self) -> int:
@@ -32,41 +31,43 @@ class Plan:
 
     @property
     def warmup(self) -> int:
-        return warmup_steps(self.policy_steps, self.args.lr_warmup_ratio)
+        return warmup_steps(self.policy_steps, self.config.optimizer.lr_warmup_ratio)
 
     def learning_rate(self, optimizer_step: int) -> float:
         """Of the policy."""
         step = max(0, optimizer_step - self.frozen_steps)
-        return self._rate(step, self.policy_steps, self.args.actor_learning_rate)
+        return self._rate(step, self.policy_steps, self.config.policy.actor_learning_rate)
 
     def critic_learning_rate(self, optimizer_step: int) -> float:
-        return self._rate(optimizer_step, self.optimizer_steps, self.args.critic_learning_rate)
+        return self._rate(optimizer_step, self.optimizer_steps, self.config.critic.critic_learning_rate)
 
     def _rate(self, step: int, total_steps: int, peak: float) -> float:
         return learning_rate(
             step,
             total_steps=total_steps,
-            warmup=warmup_steps(total_steps, self.args.lr_warmup_ratio),
+            warmup=warmup_steps(total_steps, self.config.optimizer.lr_warmup_ratio),
             peak=peak,
-            min_ratio=self.args.lr_min_ratio,
+            min_ratio=self.config.optimizer.lr_min_ratio,
         )
 
 
-def make_plan(args: Any, prompts: int) -> Plan:
-    """prompts: how many there are to train on. args: after the rules between flags."""
-    batches = [args.rollout_batch_size] * (prompts // args.rollout_batch_size)
-    if prompts % args.rollout_batch_size:
-        batches.append(prompts % args.rollout_batch_size)
+def make_plan(config: RLConfig, prompts: int) -> Plan:
+    """prompts: how many there are to train on. config: after the rules."""
+    rollout, optimizer = config.rollout, config.optimizer
+    batches = [rollout.rollout_batch_size] * (prompts // rollout.rollout_batch_size)
+    if prompts % rollout.rollout_batch_size:
+        batches.append(prompts % rollout.rollout_batch_size)
     updates = [
-        math.ceil(batch * args.n_samples_per_prompt / args.train_batch_size) * args.max_epochs for batch in batches
-    ] * args.num_episodes
+        math.ceil(batch * rollout.n_samples_per_prompt / optimizer.train_batch_size) * optimizer.max_epochs
+        for batch in batches
+    ] * rollout.num_episodes
+    frozen = max(0, config.critic.freezing_actor_steps) if config.has_critic else 0
     return Plan(
-        args=args,
+        config=config,
         prompts=prompts,
         steps=len(updates),
         optimizer_steps=sum(updates),
-        frozen_steps=sum(updates[: max(0, args.freezing_actor_steps)]) if args.critic_pretrain else 0,
-        engines=args.vllm_num_engines or 1,
+        frozen_steps=sum(updates[:frozen]),
     )
 
 
@@ -79,104 +80,96 @@ def describe(plan: Plan, shape: ModelShape | None, context: int | None, gpu_gib:
     Raises:
         UserError: the flags ask for what cannot work, with the flag to change.
     """
-    args = plan.args
-    lines = ["Plan", *_batches(plan), *_placement(plan)]
+    lines = ["Plan", *_batches(plan), *_placement(plan.config)]
     if context is not None:
-        _check_context(args, context)
+        _check_context(plan.config, context)
     if shape is None:
         lines.append("  memory      unknown: the model's configuration is not at hand")
     else:
-        lines += _memory(plan, shape, gpu_gib)
+        lines += _memory(plan.config, shape, gpu_gib)
     return "\n".join(lines)
 
 
 def _batches(plan: Plan) -> list[str]:
-    args = plan.args
-    world = actor_world_size(args)
-    sampled = min(args.rollout_batch_size, plan.prompts) * args.n_samples_per_prompt
-    per_rank = math.ceil(args.train_batch_size / (world // args.ring_attn_size))
+    config = plan.config
+    rollout, optimizer, peak = config.rollout, config.optimizer, config.policy.actor_learning_rate
+    sampled = min(rollout.rollout_batch_size, plan.prompts) * rollout.n_samples_per_prompt
+    per_rank = math.ceil(optimizer.train_batch_size / (config.placement.actor_ranks // config.model.ring_attn_size))
     return [
-        f"  data        {plan.prompts} prompts × {args.num_episodes} episode(s), {args.rollout_batch_size} a step: "
-        f"{plan.steps} steps",
-        f"  rollouts    {args.n_samples_per_prompt} rationales a prompt at temperature {args.temperature:g}: "
-        f"{sampled} a step, up to {args.generate_max_len} tokens each",
-        f"  updates     every {args.train_batch_size} sampled rationales: {plan.optimizer_steps} steps in all",
-        f"  a rank      up to {per_rank} kept rationales an update, {args.micro_train_batch_size} a micro-batch: up to "
-        f"{math.ceil(per_rank / args.micro_train_batch_size)} accumulation steps",
-        f"  rate        up to {args.actor_learning_rate:g} in {plan.warmup} warm-up steps, then cosine down to "
-        f"{args.actor_learning_rate * args.lr_min_ratio:g} at step {plan.optimizer_steps}",
-        f"  objective   {_objective(args)}",
+        f"  data        {plan.prompts} prompts × {rollout.num_episodes} episode(s), {rollout.rollout_batch_size} a "
+        f"step: {plan.steps} steps",
+        f"  rollouts    {rollout.n_samples_per_prompt} rationales a prompt at temperature {rollout.temperature:g}: "
+        f"{sampled} a step, up to {rollout.generate_max_len} tokens each",
+        f"  updates     every {optimizer.train_batch_size} sampled rationales: {plan.optimizer_steps} steps in all",
+        f"  a rank      up to {per_rank} kept rationales an update, {optimizer.micro_train_batch_size} a micro-batch: "
+        f"up to {math.ceil(per_rank / optimizer.micro_train_batch_size)} accumulation steps",
+        f"  rate        up to {peak:g} in {plan.warmup} warm-up steps, then cosine down to "
+        f"{peak * optimizer.lr_min_ratio:g} at step {plan.optimizer_steps}",
+        f"  objective   {_objective(config)}",
     ]
 
 
-def _objective(args: Any) -> str:
-    if args.advantage_estimator == "intro":
-        text = (
-            f"InTRO, {args.intro_estimator}, {args.intro_posterior} posterior, n = {args.intro_num_candidates}, "
-            f"k = {args.intro_top_k}, clip {args.intro_clip_max:g}, {args.intro_loss_aggregation}"
-        )
-    elif args.advantage_estimator == "raft":
-        text = "RAFT: the likelihood of the correct rationales"
-    else:
-        text = f"policy gradient, {args.advantage_estimator} advantages, clip {args.eps_clip:g}"
-    if not needs_reference(args):
+def _objective(config: RLConfig) -> str:
+    text = config.method.describe(config)
+    if not config.needs_reference:
         return text
-    target = f" towards {args.kl_target:g}" if args.kl_target else ""
-    return f"{text}, KL {args.init_kl_coef:g}{target} in the {'loss' if args.use_kl_loss else 'reward'}"
+    kl = config.kl
+    target = f" towards {kl.kl_target:g}" if kl.kl_target else ""
+    return f"{text}, KL {kl.init_kl_coef:g}{target} in the {'loss' if kl.use_kl_loss else 'reward'}"
 
 
-def _placement(plan: Plan) -> list[str]:
-    args = plan.args
-    world, size = actor_world_size(args), args.vllm_tensor_parallel_size
-    precision = "bf16" if args.bf16 else "float32"
-    actor = f"{world} actor rank(s), ZeRO-{args.zero_stage}, {precision}, {args.attn_implementation}"
-    actor += ", packed rows" if args.packing_samples else ", padded rows"
-    actor += f" split over {args.ring_attn_size} ranks each" if args.ring_attn_size > 1 else ""
-    actor += ", gradient checkpointing" if args.gradient_checkpointing else ""
-    engine = f"{plan.engines} {args.rollout_engine} engine(s) × {size} device(s)"
-    others = _other_roles(args)
-    if args.colocate_all_models:
+def _placement(config: RLConfig) -> list[str]:
+    model, engines, size = config.model, config.engine.engines, config.engine.vllm_tensor_parallel_size
+    world = config.placement.actor_ranks
+    precision = "bf16" if model.bf16 else "float32"
+    actor = f"{world} actor rank(s), ZeRO-{config.deepspeed.zero_stage}, {precision}, {model.attn_implementation}"
+    actor += ", packed rows" if model.packing_samples else ", padded rows"
+    actor += f" split over {model.ring_attn_size} ranks each" if model.ring_attn_size > 1 else ""
+    actor += ", gradient checkpointing" if model.gradient_checkpointing else ""
+    engine = f"{engines} {config.engine.rollout_engine} engine(s) × {size} device(s)"
+    others = _other_roles(config)
+    if config.placement.colocate_all_models:
         lines = [f"  devices     {world}: {actor}; on the same ones {engine}"]
         return lines + [f"              and {name} ({ranks} ranks)" for name, ranks, _ in others]
-    total = world + plan.engines * size + sum(ranks for _, ranks, beside in others if beside is None)
+    total = world + engines * size + sum(ranks for _, ranks, beside in others if beside is None)
     lines = [
         f"  devices     {total}: {actor}",
-        f"              and {engine}, weights by {args.vllm_sync_backend} (gloo where there is no GPU)",
+        f"              and {engine}, weights by {config.engine.vllm_sync_backend} (gloo where there is no GPU)",
     ]
     for name, ranks, beside in others:
         lines.append(f"              and {name} ({ranks} ranks{', beside the ' + beside if beside else ''})")
     return lines
 
 
-def _other_roles(args: Any) -> list[tuple[str, int, str | None]]:
+def _other_roles(config: RLConfig) -> list[tuple[str, int, str | None]]:
     """(role, ranks, the role whose devices it shares) of all but policy and engines."""
+    placement = config.placement
     roles: list[tuple[str, int, str | None]] = []
-    if reference_is_a_role(args):
-        beside = "policy" if args.colocate_actor_ref else None
-        roles.append(("reference model", args.ref_num_nodes * args.ref_num_gpus_per_node, beside))
-    if args.critic_pretrain:
-        roles.append(("critic", args.critic_num_nodes * args.critic_num_gpus_per_node, None))
-    for path in reward_models(args):
-        beside = "critic" if args.colocate_critic_reward and args.critic_pretrain else None
-        roles.append((f"reward model {path}", args.reward_num_nodes * args.reward_num_gpus_per_node, beside))
+    if config.reference_is_a_role:
+        roles.append(("reference model", placement.reference_ranks, "policy" if placement.colocate_actor_ref else None))
+    if config.has_critic:
+        roles.append(("critic", placement.critic_ranks, None))
+    for path in config.reward.models:
+        beside = "critic" if placement.colocate_critic_reward and config.has_critic else None
+        roles.append((f"reward model {path}", placement.reward_ranks, beside))
     return roles
 
 
-def _check_context(args: Any, context: int) -> None:
-    longest = args.prompt_max_len + args.generate_max_len
-    if longest > context:
+def _check_context(config: RLConfig, context: int) -> None:
+    prompt, response = config.rollout.prompt_max_len, config.rollout.generate_max_len
+    if prompt + response > context:
         raise UserError(
-            f"--prompt_max_len {args.prompt_max_len} + --generate_max_len {args.generate_max_len} = {longest} tokens "
-            f"are more than the model's {context}: lower one of them"
+            f"--prompt_max_len {prompt} + --generate_max_len {response} = {prompt + response} tokens are more than the "
+            f"model's {context}: lower one of them"
         )
 
 
-def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
-    args = plan.args
-    parts = actor_memory(args, shape, actor_world_size(args))
+def _memory(config: RLConfig, shape: ModelShape, gpu_gib: float | None) -> list[str]:
+    parts = actor_memory(config, shape, config.placement.actor_ranks)
     total = sum(parts.values())
-    weights = engine_weights(shape, args.vllm_tensor_parallel_size, args.bf16)
-    share = args.vllm_gpu_memory_utilization
+    weights = engine_weights(shape, config.engine.vllm_tensor_parallel_size, config.model.bf16)
+    share = config.engine.vllm_gpu_memory_utilization
+    colocated = config.placement.colocate_all_models
     lines = [
         f"  model       {shape.parameters / 1e6:.1f} M parameters, {shape.layers} layers, width {shape.width}, "
         f"vocabulary {shape.vocabulary}",
@@ -190,7 +183,7 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
         f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {weights:.1f}, cache about "
         f"{gpu_gib * share - weights:.1f} GiB"
     )
-    available = gpu_gib * (1 - share) if args.colocate_all_models and not args.vllm_enable_sleep else gpu_gib
+    available = gpu_gib * (1 - share) if colocated and not config.engine.vllm_enable_sleep else gpu_gib
     if total > available:
         raise UserError(
             "\n".join(lines)
@@ -199,9 +192,9 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
             "--micro_train_batch_size or --generate_max_len"
         )
     resident = sum(parts.get(name, 0.0) for name in RESIDENT)
-    if args.deepspeed_enable_sleep:
+    if config.placement.deepspeed_enable_sleep:
         resident -= parts.get("optimiser", 0.0)
-    if args.colocate_all_models and resident > gpu_gib * (1 - share):
+    if colocated and resident > gpu_gib * (1 - share):
         raise UserError(
             "\n".join(lines)
             + f"\nwhile engines generate, an actor rank keeps about {resident:.0f} GiB, and they leave "
@@ -216,19 +209,21 @@ def _memory(plan: Plan, shape: ModelShape, gpu_gib: float | None) -> list[str]:
     return lines
 
 
-def offline_plan(args: Any, samples: int, held_out: int) -> str:
+def offline_plan(config: OfflineConfig, samples: int, held_out: int) -> str:
     """The plan of a run on fixed data, as text."""
-    steps = math.ceil(samples / args.train_batch_size) * args.max_epochs
-    warmup = warmup_steps(steps, args.lr_warmup_ratio)
-    split = getattr(args, "ring_attn_size", 1)
+    model, optimizer = config.model, config.optimizer
+    steps = math.ceil(samples / optimizer.train_batch_size) * optimizer.max_epochs
+    warmup = warmup_steps(steps, optimizer.lr_warmup_ratio)
+    split = model.ring_attn_size
     return "\n".join(
         [
             "Plan",
-            f"  data        {samples} samples × {args.max_epochs} epoch(s), {held_out} held out",
-            f"  updates     {args.train_batch_size} samples each, {args.micro_train_batch_size} a micro-batch: "
-            f"{steps} steps",
-            f"  rate        up to {args.learning_rate:g} in {warmup} warm-up steps, then {args.lr_scheduler}",
-            f"  model       {args.pretrain}, ZeRO-{args.zero_stage}, {'bf16' if args.bf16 else 'float32'}"
-            + (f", each row split over {split} ranks" if split > 1 else ""),
+            f"  data        {samples} samples × {optimizer.max_epochs} epoch(s), {held_out} held out",
+            f"  updates     {optimizer.train_batch_size} samples each, {optimizer.micro_train_batch_size} a "
+            f"micro-batch: {steps} steps",
+            f"  rate        up to {optimizer.learning_rate:g} in {warmup} warm-up steps, then {optimizer.lr_scheduler}",
+            f"  objective   {config.method.describe(config)}",
+            f"  model       {model.pretrain}, ZeRO-{config.deepspeed.zero_stage}, "
+            f"{'bf16' if model.bf16 else 'float32'}" + (f", each row split over {split} ranks" if split > 1 else ""),
         ]
     )

@@ -1,8 +1,7 @@
 """Pairs of responses, the preferred one first, for reward models and DPO."""
 
-from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.datasets.files import Record
@@ -67,11 +66,6 @@ class PreferenceFormat:
     rejected_key: str = "rejected"
     input_template: str | None = None
     apply_chat_template: bool = False
-
-    @classmethod
-    def of(cls, args: Namespace) -> "PreferenceFormat":
-        """As a command's flags say."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
 
 def build_pairs(

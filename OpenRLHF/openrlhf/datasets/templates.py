@@ -1,22 +1,8 @@
 """Text around a prompt: `--input_template` and chat templates. Imports nothing heavy."""
 
-from string import Formatter
 from typing import Any
 
 from openrlhf.errors import UserError
-
-
-def check_template(template: str) -> None:
-    """UserError unless `template` has exactly one `{}`; other braces are doubled, as in 0.6.2."""
-    try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        fields = [str(error)]
-    if fields != [""]:
-        raise UserError(
-            f"--input_template {template!r} needs exactly one {{}}, where the prompt goes; write other braces"
-            " twice, as in \\boxed{{}}"
-        )
 
 
 def as_messages(content: Any) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from openrlhf.config.model import LoadingConfig, LoraConfig, ModelConfig
 from openrlhf.errors import UserError
 from openrlhf.models.actor import Actor, disable_dropout
 from openrlhf.models.moe import router_balance
@@ -72,25 +73,25 @@ def check_same_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str, flag: s
 
 
 def load_actor(
-    path: str, args: Any, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
+    path: str, config: ModelConfig, *, trainable: bool, zero3_config: dict | None = None, pad_token_id: int = 0
 ) -> Actor:
     """An `Actor` on the CPU, its parameters sharded as they are created where a ZeRO-3 configuration is given.
 
-    args: the command's flags after the rules between them, which settle `attn_implementation`.
+    config: after the rules, which settle `attn_implementation`.
     """
-    balance = router_balance(load_config(path), args) if trainable else None
-    model = _from_pretrained(AutoModelForCausalLM, path, args, zero3_config)
-    layout: dict[str, Any] = {"packed": args.packing_samples, "pad_token_id": pad_token_id, "split": _split(args)}
+    balance = router_balance(load_config(path), config) if trainable else None
+    model = _from_pretrained(AutoModelForCausalLM, path, config, zero3_config)
+    layout: dict[str, Any] = {"packed": config.packing_samples, "pad_token_id": pad_token_id, "split": _split(config)}
     if not trainable:
         model.requires_grad_(False)
         return Actor(model.eval(), **layout)
-    _prepare_for_training(model, args)
-    if args.lora_rank > 0:
+    _prepare_for_training(model, config)
+    if config.lora.lora_rank > 0:
         from peft import get_peft_model
 
-        with _lora_errors(args):
-            model = get_peft_model(model, _lora_config(args, "CAUSAL_LM"))
-    if getattr(args, "use_liger_kernel", False):
+        with _lora_errors(config.lora):
+            model = get_peft_model(model, _lora_config(config.lora, "CAUSAL_LM"))
+    if config.use_liger_kernel:
         _apply_liger(model)
     return Actor(model, **layout, balance=balance)
 
@@ -113,7 +114,7 @@ def find_head(path: str, wanted: str) -> str:
 
 def load_scalar(
     path: str,
-    args: Any,
+    config: LoadingConfig,
     *,
     trainable: bool,
     head_prefix: str = "score",
@@ -132,47 +133,48 @@ def load_scalar(
     """
     head_prefix = head_name(path, head_prefix) if new_head else find_head(path, head_prefix)
     weight = stored_head(path, head_prefix)
-    balance = router_balance(load_config(path), args) if trainable else None
-    backbone = _from_pretrained(AutoModel, path, args, zero3_config)
+    trained = config if isinstance(config, ModelConfig) else ModelConfig()
+    balance = router_balance(load_config(path), trained) if trainable else None
+    backbone = _from_pretrained(AutoModel, path, config, zero3_config)
     head = ScalarHead(backbone.config.get_text_config().hidden_size, backbone.dtype)
     if weight is not None:
         with torch.no_grad():
             head.weight.copy_(weight)
     if trainable:
-        _prepare_for_training(backbone, args)
-        if args.lora_rank > 0:
+        _prepare_for_training(backbone, trained)
+        if trained.lora.lora_rank > 0:
             from peft import inject_adapter_in_model
 
-            with _lora_errors(args):
-                backbone = inject_adapter_in_model(_lora_config(args, "FEATURE_EXTRACTION"), backbone)
+            with _lora_errors(trained.lora):
+                backbone = inject_adapter_in_model(_lora_config(trained.lora, "FEATURE_EXTRACTION"), backbone)
     model = ScalarModel(
         backbone,
         head,
         head_prefix=head_prefix,
         at_predictors=at_predictors,
-        packed=args.packing_samples,
+        packed=trained.packing_samples,
         pad_token_id=pad_token_id,
         balance=balance,
-        split=_split(args),
+        split=_split(trained),
     )
     return model if trainable else model.requires_grad_(False).eval()
 
 
-def _from_pretrained(auto_class: Any, path: str, args: Any, zero3_config: dict | None) -> Any:
+def _from_pretrained(auto_class: Any, path: str, config: LoadingConfig, zero3_config: dict | None) -> Any:
     keep_alive = None
     if zero3_config is not None:
         from transformers.integrations import HfDeepSpeedConfig
 
         keep_alive = HfDeepSpeedConfig(zero3_config)  # from_pretrained shards while this object lives
-    config, split = load_config(path), _split(args)
+    split = _split(config) if isinstance(config, ModelConfig) else None
     if split is not None:
-        check_splittable(config, split.size)
+        check_splittable(load_config(path), split.size)
     model = auto_class.from_pretrained(
         path,
-        dtype=torch.bfloat16 if args.bf16 else torch.float32,
-        attn_implementation=args.attn_implementation if split is None else split.attention,
+        dtype=getattr(torch, config.dtype),
+        attn_implementation=config.attn_implementation if split is None else split.attention,
         trust_remote_code=False,
-        quantization_config=_quantization(args),
+        quantization_config=four_bit_config(getattr(torch, config.dtype)) if config.load_in_4bit else None,
     )
     del keep_alive
     model.config.use_cache = False
@@ -180,23 +182,16 @@ def _from_pretrained(auto_class: Any, path: str, args: Any, zero3_config: dict |
     return model
 
 
-def _split(args: Any) -> SequenceParallel | None:
+def _split(config: ModelConfig) -> SequenceParallel | None:
     """The ranks that share rows with this one (--ring_attn_size); the process group must exist."""
-    size = getattr(args, "ring_attn_size", 1)
-    return SequenceParallel.join(size) if size > 1 else None
+    return SequenceParallel.join(config.ring_attn_size) if config.ring_attn_size > 1 else None
 
 
-def _prepare_for_training(model: Any, args: Any) -> None:
-    if args.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": args.gradient_checkpointing_use_reentrant})
-    if args.lora_rank > 0:
+def _prepare_for_training(model: Any, config: ModelConfig) -> None:
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": config.gradient_checkpointing_use_reentrant})
+    if config.lora.lora_rank > 0:
         model.enable_input_require_grads()  # gradient checkpointing needs a gradient to reach the first layer
-
-
-def _quantization(args: Any) -> Any:
-    if not getattr(args, "load_in_4bit", False):
-        return None
-    return four_bit_config(torch.bfloat16 if args.bf16 else torch.float32)
 
 
 def four_bit_config(computed_in: torch.dtype = torch.bfloat16) -> Any:
@@ -215,32 +210,35 @@ def four_bit_config(computed_in: torch.dtype = torch.bfloat16) -> Any:
     )
 
 
-def _lora_config(args: Any, task: str) -> Any:
-    from peft import LoraConfig
+def _lora_config(config: LoraConfig, task: str) -> Any:
+    import peft
 
-    targets = args.target_modules
-    if targets == ["all-linear"]:
-        targets = "all-linear"  # PEFT takes a text alone for a pattern, apart from this one
-    return LoraConfig(
+    # PEFT takes a text alone for a pattern, apart from "all-linear".
+    named = config.target_modules not in ("all-linear", ("all-linear",))
+    return peft.LoraConfig(
         task_type=task,
-        r=args.lora_rank,
-        lora_alpha=args.lora_alpha,
-        target_modules=targets,
-        lora_dropout=args.lora_dropout,
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        target_modules=list(config.target_modules) if named else "all-linear",
+        lora_dropout=config.lora_dropout,
         bias="none",
     )
 
 
 @contextmanager
-def _lora_errors(args: Any) -> Iterator[None]:
+def _lora_errors(config: LoraConfig) -> Iterator[None]:
     """What PEFT cannot do with --target_modules, as a UserError."""
     try:
         yield
     except ValueError as error:
         raise UserError(
-            f"--target_modules {args.target_modules} cannot get LoRA matrices in this model: "
+            f"--target_modules {_shown(config.target_modules)} cannot get LoRA matrices in this model: "
             f"{str(error).strip().splitlines()[0]} Name its linear layers, such as q_proj v_proj, or leave the flag out"
         ) from None
+
+
+def _shown(modules: str | tuple[str, ...]) -> str:
+    return modules if isinstance(modules, str) else " ".join(modules)
 
 
 def _apply_liger(model: Any) -> None:

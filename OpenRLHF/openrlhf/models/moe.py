@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from openrlhf.config.model import ModelConfig
 from openrlhf.errors import UserError
 
 # What configurations call the number of experts.
@@ -38,13 +39,13 @@ def is_mixture_of_experts(config: Any) -> bool:
     return _experts(config) > 1 or _loss_function(config) is not None
 
 
-def router_balance(config: Any, args: Any) -> RouterBalance | None:
+def router_balance(config: Any, model: ModelConfig) -> RouterBalance | None:
     """What --aux_loss_coef asks for; None where it asks for nothing or the model is dense.
 
     Raises:
         UserError: the model has experts, but its class has no balancing loss; or what was asked for cannot be trained.
     """
-    coef = getattr(args, "aux_loss_coef", 0.0)
+    coef = model.aux_loss_coef
     if coef <= 0 or not is_mixture_of_experts(config):
         return None
     loss, experts = _loss_function(config), _experts(config)
@@ -54,7 +55,7 @@ def router_balance(config: Any, args: Any) -> RouterBalance | None:
             f"--aux_loss_coef {coef:g}: transformers has no balancing loss for {config.model_type} models (some "
             "balance their experts without one); leave the flag out"
         )
-    if args.gradient_checkpointing and args.gradient_checkpointing_use_reentrant:
+    if model.gradient_checkpointing and model.gradient_checkpointing_use_reentrant:
         raise UserError(
             "--aux_loss_coef: no gradient reaches the routers through reentrant checkpointing; remove "
             "--gradient_checkpointing_use_reentrant"

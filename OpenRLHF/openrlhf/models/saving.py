@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from openrlhf.models.adapters import adapter_config, adapter_tensors, write_adapter
 from openrlhf.models.parameters import FullParameters, Network
 from openrlhf.models.scalar import ScalarModel
-from openrlhf.trainer.checkpoint import partial, publish
+from openrlhf.utils.atomic import partial, publish
 
 
 def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: str) -> None:

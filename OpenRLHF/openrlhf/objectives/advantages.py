@@ -1,45 +1,39 @@
-"""From rewards to advantages: what sets the estimators of --advantage_estimator apart.
-
-| estimator | outcome of a response | advantage of its tokens |
-|---|---|---|
-| gae | r | generalised advantage estimation with a critic (Schulman et al. 2016), normalised |
-| reinforce | r | discounted return (REINFORCE++, Hu 2025), normalised |
-| rloo | r − mean of the others of its group (Ahmadian et al. 2024, eq. 8) | discounted return, normalised |
-| reinforce_baseline | r − mean of its group | discounted return, normalised |
-| group_norm | (r − mean) / std of its group (GRPO, Shao et al. 2024) | discounted return |
-| dr_grpo | r − mean of its group (Dr. GRPO, Liu et al. 2025) | discounted return |
-
-"Normalised": mean 0 and standard deviation 1 over all tokens of the rollout batch.
-"""
+"""From rewards to advantages: what policy gradients are put together from. Floats and CPU tensors of single responses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-GROUPED = ("rloo", "reinforce_baseline", "group_norm", "dr_grpo")
-NORMALISED = ("gae", "reinforce", "rloo", "reinforce_baseline")
 
+def compared(rewards: Sequence[float], baseline: Callable[[list[float]], tuple[float, float]]) -> list[float]:
+    """(r − mean) · scale for every response of a group; NaN rewards stay NaN and count for nobody.
 
-def outcomes(rewards: Sequence[float], estimator: str) -> list[float]:
-    """The outcome of every response of one group (of the same prompt). NaN rewards stay NaN and count for nobody.
-
-    A response without any other to compare it with has the outcome 0 under the grouped estimators.
+    baseline: (mean, scale) from the known rewards, of which there are at least two: a response without any other to
+    compare it with has the outcome 0.
     """
-    if estimator not in GROUPED:
-        return list(rewards)
     known = [reward for reward in rewards if not math.isnan(reward)]
     if len(known) < 2:
         return [reward if math.isnan(reward) else 0.0 for reward in rewards]
-    mean = sum(known) / len(known)
-    if estimator == "rloo":
-        scale = len(known) / (len(known) - 1)  # r − (Σ − r)/(n − 1) = (r − mean) · n/(n − 1)
-    elif estimator == "group_norm":
-        scale = 1.0 / (math.sqrt(sum((r - mean) ** 2 for r in known) / (len(known) - 1)) + 1e-9)
-    else:
-        scale = 1.0
+    mean, scale = baseline(known)
     return [(reward - mean) * scale for reward in rewards]
+
+
+def mean_baseline(known: list[float]) -> tuple[float, float]:
+    """r − mean of the group."""
+    return sum(known) / len(known), 1.0
+
+
+def leave_one_out(known: list[float]) -> tuple[float, float]:
+    """r − mean of the others: r − (Σ − r)/(n − 1) = (r − mean) · n/(n − 1)."""
+    return sum(known) / len(known), len(known) / (len(known) - 1)
+
+
+def standardised(known: list[float]) -> tuple[float, float]:
+    """(r − mean) / standard deviation (n − 1)."""
+    mean = sum(known) / len(known)
+    return mean, 1.0 / (math.sqrt(sum((r - mean) ** 2 for r in known) / (len(known) - 1)) + 1e-9)
 
 
 def token_rewards(outcome: float, kl: Tensor | None, kl_coef: float, length: int) -> Tensor:

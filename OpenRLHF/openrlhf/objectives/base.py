@@ -1,21 +1,33 @@
 """What an objective is: it says what it needs, the learner supplies it, and it turns scores into a loss."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+from openrlhf.experience.example import Example
+from openrlhf.models.scores import ScoreSpec
 
-from openrlhf.models.scorer import ScoreSpec
-from openrlhf.trainer.batching import Example, MicroBatch
-from openrlhf.utils.tally import Tally
+if TYPE_CHECKING:
+    from torch import Tensor
 
-MicroBatches = Sequence[Sequence[Example]]
+    from openrlhf.experience.micro_batch import MicroBatch
+    from openrlhf.utils.tally import Tally
+
+
+@dataclass(frozen=True)
+class AsideRow:
+    """A row that is only scored: log-probabilities of its scored tokens under the policy and the reference."""
+
+    example: Example
+    policy: Sequence[float]
+    reference: Sequence[float]
 
 
 class Objective(ABC):
-    """A new objective is a class like this one, in a file of its own.
+    """One instance per rank; it keeps nothing between steps.
 
     rows_per_sample: consecutive rows that belong together, 2 for pairs.
     needs_posterior: score each row under a second model too (its rows carry the example's hint, if any).
@@ -28,7 +40,6 @@ class Objective(ABC):
     needs_posterior: ClassVar[bool] = False
     running_means: ClassVar[tuple[str, ...]] = ()
     config_figures: ClassVar[Mapping[str, str]] = {}
-    chunk_size: int = 512
 
     @property
     def needs_reference(self) -> bool:
@@ -41,18 +52,21 @@ class Objective(ABC):
         return 0
 
     def spec(self, batch: MicroBatch) -> ScoreSpec:
-        """What the output layer has to compute."""
-        return ScoreSpec(targets=batch.rows.targets, chunk_size=self.chunk_size)
+        """What the output layer has to compute; how many positions at once is the learner's to say."""
+        return ScoreSpec(targets=batch.rows.targets)
 
     def weighted(self, examples: Sequence[Example]) -> list[Example]:
         """A global batch with its weights: by default every scored token of the batch counts alike."""
         weight = 1.0 / max(1, sum(len(example.scored) for example in examples))
         return [replace(example, weight=weight) for example in examples]
 
-    def before_step(self, learner: Any, micro_batches: MicroBatches) -> MicroBatches:
-        """Called on every rank before an optimiser step (or an evaluation), for figures of the whole batch that the
-        loss needs; returns the micro-batches to train on."""
-        return micro_batches
+    def set_aside(self, examples: Sequence[Example]) -> tuple[Sequence[Example], Sequence[Example]]:
+        """Of a micro-batch the rows to train on, and rows that are only scored, before the step, for `step_figures`."""
+        return examples, ()
+
+    def step_figures(self, aside: Sequence[AsideRow]) -> dict[str, float]:
+        """This rank's share of what the loss reads in `MicroBatch.figures`; the shares of all ranks are added."""
+        return {}
 
     def figures(self, tally: Tally) -> dict[str, float]:
         """What is logged of the tally of a whole batch."""
@@ -75,9 +89,16 @@ class PairObjective(Objective):
         return [replace(example, weight=2.0 / len(examples)) for example in examples]
 
 
+def tally_pairs(chosen: Tensor, rejected: Tensor, tally: Tally) -> None:
+    """Mean rewards of preferred and other rows, and the share of pairs in the right order."""
+    tally.add("acc", (chosen > rejected).float())
+    tally.add("chosen_reward", chosen)
+    tally.add("reject_reward", rejected)
+
+
 def tally_engine_gap(logprobs: Tensor, batch: MicroBatch, tally: Tally) -> None:
     """How far the trainer's log-probabilities [T] lie from the engine's, where the column "engine" has those."""
     if "engine" in batch.columns:
         gap = (logprobs.detach() - batch.columns["engine"])[batch.real].abs()
-        tally.add("engine_gap", gap)
+        tally.add("engine_gap_mean", gap)
         tally.add_maximum("engine_gap", gap)

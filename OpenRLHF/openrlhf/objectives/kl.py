@@ -1,11 +1,14 @@
 """Estimators of KL(policy ‖ reference) per token from log-probabilities (http://joschu.net/blog/kl-approx.html)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from openrlhf.trainer.batching import MicroBatch
-from openrlhf.utils.tally import Tally
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from openrlhf.experience.micro_batch import MicroBatch
+    from openrlhf.utils.tally import Tally
 
 
 def approximate_kl(logprobs: Tensor, reference: Tensor, estimator: str) -> Tensor:
@@ -26,19 +29,11 @@ def approximate_kl(logprobs: Tensor, reference: Tensor, estimator: str) -> Tenso
     raise ValueError(f"unknown KL estimator {estimator!r}: k1, k2 or k3")
 
 
-@dataclass
-class KlTerm:
-    """A penalty coef · KL(policy ‖ reference), averaged over tokens as the loss itself is.
+def kl_penalty(logprobs: Tensor, batch: MicroBatch, estimator: str, tally: Tally) -> Tensor:
+    """coef · KL(policy ‖ reference), averaged over tokens as the loss itself is: a scalar.
 
-    A controller may move `coef` between steps.
+    logprobs: the policy's [T]. Reads the column "reference" and the figure "kl_coef", which a controller may move.
     """
-
-    coef: float
-    estimator: str
-
-
-def kl_penalty(logprobs: Tensor, batch: MicroBatch, term: KlTerm, tally: Tally) -> Tensor:
-    """The penalty as a scalar, from the policy's log-probabilities [T] and the column "reference"."""
-    kl = approximate_kl(logprobs, batch.columns["reference"], term.estimator)
+    kl = approximate_kl(logprobs, batch.columns["reference"], estimator)
     tally.add("kl", kl.detach()[batch.real])
-    return term.coef * (kl * batch.token_weights).sum()
+    return batch.figures["kl_coef"] * (kl * batch.token_weights).sum()

@@ -1,16 +1,20 @@
-r"""The critic's objective in PPO: half the squared error to the returns, with the step of the value clipped.
+r"""A critic's objective: half the squared error to the returns, with the step of the value clipped.
 
 L = Σ_b Σ_t c_b · ½ max( (v_t − R_t)², (clip(v_t, v_old ± ε) − R_t)² )
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from openrlhf.objectives.base import Objective
-from openrlhf.trainer.batching import MicroBatch
-from openrlhf.utils.tally import Tally
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from openrlhf.experience.micro_batch import MicroBatch
+    from openrlhf.utils.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,6 @@ class ValueObjective(Objective):
     def loss(self, outputs: Tensor, batch: MicroBatch, tally: Tally) -> Tensor:
         old, returns = batch.columns["value"], batch.columns["return"]
         clipped = old + (outputs - old).clamp(-self.value_clip, self.value_clip)
-        error = torch.maximum((outputs - returns).square(), (clipped - returns).square()) / 2
+        error = (outputs - returns).square().maximum((clipped - returns).square()) / 2
         tally.add("values", outputs.detach()[batch.real])
         return (error * batch.token_weights).sum()

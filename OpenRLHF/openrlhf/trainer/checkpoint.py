@@ -1,14 +1,13 @@
 """Checkpoints that are complete or not there: written under another name, renamed, and only then are old ones gone."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from openrlhf.errors import UserError
-from openrlhf.utils.atomic import write_atomically
+from openrlhf.utils.atomic import publish, write_atomically
 
 STATE_FILE = "trainer_state.json"
 _TAG = re.compile(r"global_step(\d+)$")
@@ -17,18 +16,6 @@ _HF_COPY = re.compile(r"global_step(\d+)_hf$")
 
 def tag_of(step: int) -> str:
     return f"global_step{step}"
-
-
-def partial(folder: Path) -> Path:
-    """Where `folder` is written before it is complete."""
-    return folder.with_name(folder.name + ".partial")
-
-
-def publish(folder: Path) -> None:
-    """Gives a complete folder its name, replacing one that an earlier run left under the same name."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(partial(folder), folder)
 
 
 def publish_checkpoint(parent: Path, step: int, keep: int) -> None:

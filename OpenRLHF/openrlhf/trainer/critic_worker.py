@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from openrlhf.experience.example import MicroBatches
 from openrlhf.models.saving import save_pretrained
-from openrlhf.objectives.base import MicroBatches
 from openrlhf.objectives.value import ValueObjective
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_scalar
@@ -14,15 +14,15 @@ from openrlhf.utils.tally import Tally
 
 class CriticWorker(TrainingWorker):
     def load(self) -> None:
-        args = self.args
+        config, settings = self.config, self.config.critic
         critic = trainable_scalar(
-            args.critic_pretrain,
-            args,
+            str(settings.critic_pretrain),
+            config,
             self.tokenizer.pad_token_id,
-            head_prefix=args.value_head_prefix,
+            head_prefix=config.reward.value_head_prefix,
             at_predictors=True,
         )
-        self.learner = Learner(args, critic, ValueObjective(args.value_clip), args.critic_learning_rate)
+        self.learner = Learner(config, critic, ValueObjective(settings.value_clip), settings.critic_learning_rate)
 
     def train_step(self, micro_batches: MicroBatches, learning_rate: float) -> Tally:
         return self.learner.train_step(micro_batches, learning_rate)
@@ -35,4 +35,6 @@ class CriticWorker(TrainingWorker):
 
     def save_model(self, folder: str) -> None:
         """Collective: a plain Hugging Face folder with the value head."""
-        save_pretrained(self.learner.network, self.tokenizer, Path(folder), source=self.args.critic_pretrain)
+        save_pretrained(
+            self.learner.network, self.tokenizer, Path(folder), source=str(self.config.critic.critic_pretrain)
+        )

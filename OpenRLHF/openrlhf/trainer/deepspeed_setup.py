@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from openrlhf.config.training import TrainConfig
 from openrlhf.errors import UserError
 
 # A collective that waits longer than this has lost a peer.
@@ -59,44 +60,44 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
 
 
-def deepspeed_config(args: Any, *, trainable: bool, offload_parameters: bool = False) -> dict:
-    """DeepSpeed's configuration from the command's flags.
+def deepspeed_config(config: TrainConfig, *, trainable: bool, offload_parameters: bool = False) -> dict:
+    """DeepSpeed's own configuration.
 
     Batch sizes mean nothing to DeepSpeed here: accumulation boundaries are set by the learner, and the loss carries
     its own normalisation. `gradient_accumulation_steps` is 2 so that its offloading code expects accumulation.
     """
-    stage = args.zero_stage
+    settings, stage = config.deepspeed, config.deepspeed.zero_stage
     world_size = dist.get_world_size()
     offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     zero: dict[str, Any] = {"stage": stage}
     if stage == 3:
-        zero["zero_hpz_partition_size"] = args.zpg
+        zero["zero_hpz_partition_size"] = settings.zpg
         if not trainable:
             # Small parameters that stay gathered would not notice when a moving average changes their shard.
             zero["stage3_param_persistence_threshold"] = 0
             if offload_parameters and torch.cuda.is_available():
                 zero["offload_param"] = offload
     if trainable:
-        zero["overlap_comm"] = bool(args.overlap_comm)
-        if args.adam_offload and torch.cuda.is_available():  # without a GPU everything is in CPU memory already
+        zero["overlap_comm"] = bool(settings.overlap_comm)
+        if settings.adam_offload and torch.cuda.is_available():  # without a GPU everything is in CPU memory already
             zero["offload_optimizer"] = offload
-    config: dict[str, Any] = {
+    made: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 2,
         "train_batch_size": 2 * world_size,
         "zero_optimization": zero,
-        "bf16": {"enabled": bool(args.bf16)},
-        "gradient_clipping": args.max_norm if trainable else 0.0,
+        "bf16": {"enabled": config.model.bf16},
+        "gradient_clipping": config.optimizer.max_norm if trainable else 0.0,
         "zero_allow_untested_optimizer": True,
         "steps_per_print": None,
         "wall_clock_breakdown": False,
     }
-    if args.grad_accum_dtype:
-        config["data_types"] = {"grad_accum_dtype": args.grad_accum_dtype}
-    return config
+    if settings.grad_accum_dtype:
+        made["data_types"] = {"grad_accum_dtype": settings.grad_accum_dtype}
+    return made
 
 
-def build_optimizer(model: nn.Module, args: Any, learning_rate: float) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: TrainConfig, learning_rate: float) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters; no weight decay on biases and norms."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
@@ -104,12 +105,12 @@ def build_optimizer(model: nn.Module, args: Any, learning_rate: float) -> torch.
     # ZeRO-3 shards have one dimension; their full shape is kept in `ds_shape`.
     dims = {p: len(getattr(p, "ds_shape", p.shape)) for p in trainable}
     groups = [
-        {"params": [p for p in trainable if dims[p] > 1], "weight_decay": args.l2},
+        {"params": [p for p in trainable if dims[p] > 1], "weight_decay": config.optimizer.l2},
         {"params": [p for p in trainable if dims[p] <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    betas = tuple(args.adam_betas)
-    if args.adam_offload and torch.cuda.is_available():
+    betas = config.optimizer.adam_betas
+    if config.deepspeed.adam_offload and torch.cuda.is_available():
         from deepspeed.ops.adam import DeepSpeedCPUAdam
 
         return DeepSpeedCPUAdam(groups, lr=learning_rate, betas=betas, adamw_mode=True)

@@ -1,10 +1,9 @@
 """Ranks of roles that only score: the reference model and reward models."""
 
-from typing import Any
-
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.experience.example import MicroBatches
+from openrlhf.experience.micro_batch import collate
 from openrlhf.models.reward_scale import RewardScale, reward_scale
-from openrlhf.objectives.base import MicroBatches
-from openrlhf.trainer.batching import collate
 from openrlhf.trainer.deepspeed_setup import local_device
 from openrlhf.trainer.frozen import FrozenActor, FrozenScalar
 from openrlhf.trainer.learner import by_example
@@ -15,15 +14,16 @@ class ReferenceWorker(Worker):
     """The starting model, for KL."""
 
     def load(self) -> None:
-        args = self.args
-        self.model = FrozenActor(args.pretrain, args, self.tokenizer.pad_token_id, offload=args.ref_reward_offload)
+        config, pad = self.config, self.tokenizer.pad_token_id
+        offload = config.placement.ref_reward_offload
+        self.model = FrozenActor(str(config.model.pretrain), config, pad, offload=offload)
 
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """Log-probabilities at the sampling temperature."""
         found = []
         for examples in micro_batches:
             rows = collate(examples, local_device()).rows
-            values = self.model.logprobs(rows, self.args.score_chunk_size, self.args.temperature or 1.0)
+            values = self.model.logprobs(rows, self.config.rollout.scored_temperature)
             found.append(by_example(values, examples))
         return found
 
@@ -31,20 +31,20 @@ class ReferenceWorker(Worker):
 class RewardModelWorker(Worker):
     """A reward model. path: one of those in --reward_pretrain."""
 
-    def __init__(self, args: Any, rank: int, world_size: int, path: str) -> None:
-        super().__init__(args, rank, world_size)
+    def __init__(self, config: RLConfig, rank: int, world_size: int, path: str) -> None:
+        super().__init__(config, rank, world_size)
         self._path = path
 
     def load(self) -> None:
-        args = self.args
+        config = self.config
         self.model = FrozenScalar(
             self._path,
-            args,
+            config,
             self.tokenizer.pad_token_id,
-            head_prefix=args.value_head_prefix,
-            offload=args.ref_reward_offload,
+            head_prefix=config.reward.value_head_prefix,
+            offload=config.placement.ref_reward_offload,
         )
-        self._scale = reward_scale(self._path) if args.normalize_reward else RewardScale()
+        self._scale = reward_scale(self._path) if config.reward.normalize_reward else RewardScale()
 
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """The reward at each scored token."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from openrlhf.experience.example import Example
+from openrlhf.experience.rollout import Rollout
 from openrlhf.rewards.functions import Rewards
-from openrlhf.trainer.batching import Example
 from openrlhf.trainer.role_group import RoleGroup
-from openrlhf.trainer.rollouts import Rollout
 
 
 class TextGrader:

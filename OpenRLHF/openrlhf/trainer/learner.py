@@ -1,20 +1,24 @@
 """One rank's share of an optimiser step: forward, loss, backward and update, for any network and objective."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from openrlhf.config.training import TrainConfig
+from openrlhf.experience.example import Example, MicroBatches
+from openrlhf.experience.micro_batch import MicroBatch, collate
 from openrlhf.models.parameters import Network
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scalar import ScalarModel
-from openrlhf.models.scorer import Scores, ScoringHead
-from openrlhf.objectives.base import MicroBatches, Objective
-from openrlhf.trainer.batching import Example, MicroBatch, collate, ranks_per_share
+from openrlhf.models.scorer import ScoringHead
+from openrlhf.models.scores import Scores
+from openrlhf.objectives.base import AsideRow, Objective
 from openrlhf.trainer.deepspeed_setup import build_optimizer, deepspeed_config, initialize, local_device
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.utils.tally import Tally
@@ -45,17 +49,17 @@ class Learner:
     do not bring it. Both are set by the caller.
     """
 
-    def __init__(self, args: Any, network: Network, objective: Objective, learning_rate: float) -> None:
-        """args: the command's flags; the process group must exist (`init_process_group`)."""
-        self.args = args
+    def __init__(self, config: TrainConfig, network: Network, objective: Objective, learning_rate: float) -> None:
+        """The process group must exist (`init_process_group`)."""
+        self.config = config
         self.network = network
         self.objective = objective
         self.device = local_device()
         self.world_size = dist.get_world_size()
         self.engine = initialize(
-            network, deepspeed_config(args, trainable=True), build_optimizer(network, args, learning_rate)
+            network, deepspeed_config(config, trainable=True), build_optimizer(network, config, learning_rate)
         )
-        if args.torch_compile:
+        if config.model.torch_compile:
             self.engine.compile()
         self.posterior: Posterior | None = None
         self.reference: FrozenActor | None = None
@@ -65,15 +69,18 @@ class Learner:
         micro_batches: MicroBatches,
         learning_rate: float,
         auxiliary: Sequence[tuple[Objective, MicroBatches]] = (),
+        figures: Mapping[str, float] = {},
     ) -> Tally:
         """One optimiser step over this rank's micro-batches; every rank passes the same number of them.
 
-        auxiliary: further objectives, whose losses on micro-batches of their own are added.
+        auxiliary: further objectives, whose losses on micro-batches of their own are added. figures: numbers of the
+        whole step that the losses read.
         """
         tally = Tally()
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        micro_batches = self.objective.before_step(self, micro_batches)
+        micro_batches, own = self._set_aside(micro_batches)
+        figures = {**figures, **own}
         parts = [(self.objective, micro) for micro in micro_batches]
         parts += [(objective, micro) for objective, own in auxiliary for micro in own]
         tokens = 0.0
@@ -82,7 +89,7 @@ class Learner:
         for i, (objective, examples) in enumerate(parts):
             last = i == len(parts) - 1
             self.engine.set_gradient_accumulation_boundary(last)
-            self._accumulate(objective, examples, tally, tokens)
+            self._accumulate(objective, examples, tally, tokens, figures)
             if last:
                 tally.maxima["grad_norm"] = self._update()
             else:
@@ -94,15 +101,35 @@ class Learner:
     def _update(self) -> float:
         """Clips and steps; returns the gradient norm before clipping, over all ranks."""
         norm = None
-        if not self.engine.zero_optimization() and not self.args.bf16:
+        if not self.engine.zero_optimization() and not self.config.model.bf16:
             # Here DeepSpeed clips the plain gradients in place and keeps no norm.
             norm = get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         self.engine.step()
         return float(self.engine.get_global_grad_norm() if norm is None else norm)
 
-    def _accumulate(self, objective: Objective, examples: Sequence[Example], tally: Tally, tokens: float) -> None:
+    def _set_aside(self, micro_batches: MicroBatches) -> tuple[MicroBatches, dict[str, float]]:
+        """What to train on, and the figures that the objective makes of the rows that it only wants scored."""
+        parts = [self.objective.set_aside(examples) for examples in micro_batches]
+        aside = [rows for _, rows in parts if rows]
+        if not aside:
+            return micro_batches, {}
+        policy, reference = self.outputs(aside), self.reference_outputs(aside)
+        scored = [
+            AsideRow(*row) for rows in zip(aside, policy, reference, strict=True) for row in zip(*rows, strict=True)
+        ]
+        own = self.objective.step_figures(scored)
+        return [rows for rows, _ in parts], {name: self.sum_over_ranks(value) for name, value in own.items()}
+
+    def _accumulate(
+        self,
+        objective: Objective,
+        examples: Sequence[Example],
+        tally: Tally,
+        tokens: float,
+        figures: Mapping[str, float],
+    ) -> None:
         """tokens: of the whole step on all ranks, of which each micro-batch's balancing loss gets its share."""
-        batch = self._collate(objective, examples)
+        batch = self._collate(objective, examples, figures)
         outputs, balance = self._forward(objective, batch)
         loss = objective.loss(outputs, batch, tally)
         if balance is not None and self.network.balance is not None:
@@ -114,15 +141,16 @@ class Learner:
         # DeepSpeed averages over ranks, while the loss is a share of a sum over the whole batch.
         self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
 
-    def _collate(self, objective: Objective, examples: Sequence[Example]) -> MicroBatch:
+    def _collate(self, objective: Objective, examples: Sequence[Example], figures: Mapping[str, float]) -> MicroBatch:
         batch = collate(
             examples,
             self.device,
             num_candidates=objective.num_candidates,
             with_posterior=objective.needs_posterior,
+            figures=figures,
         )
         if objective.needs_reference and "reference" not in batch.columns and self.reference is not None:
-            batch.columns["reference"] = self.reference.logprobs(batch.rows, self.args.score_chunk_size)
+            batch.columns["reference"] = self.reference.logprobs(batch.rows)
         return batch
 
     def _outputs(self, objective: Objective, batch: MicroBatch) -> Scores | Tensor:
@@ -138,7 +166,8 @@ class Learner:
         if objective.needs_posterior and self.posterior is not None and batch.posterior_rows is not None:
             posterior_hidden = self.posterior.hidden(batch.posterior_rows)
             posterior_head = self.posterior.head
-        scores = self.engine(batch.rows, objective.spec(batch), posterior_hidden, posterior_head)
+        spec = replace(objective.spec(batch), chunk_size=self.config.model.score_chunk_size)
+        scores = self.engine(batch.rows, spec, posterior_hidden, posterior_head)
         fields = len(Scores._fields)
         return Scores(*scores[:fields]), scores[fields] if self.network.balance is not None else None
 
@@ -146,10 +175,10 @@ class Learner:
     def evaluate(self, micro_batches: MicroBatches) -> Tally:
         """What the objective tallies, and the "loss", without training."""
         tally = Tally()
-        micro_batches = self.objective.before_step(self, micro_batches)
+        micro_batches, figures = self._set_aside(micro_batches)
         self.engine.eval()
         for examples in micro_batches:
-            batch = self._collate(self.objective, examples)
+            batch = self._collate(self.objective, examples, figures)
             loss = self.objective.loss(self._outputs(self.objective, batch), batch, tally)
             tally.add_total("loss", float(loss))
         self.engine.train()
@@ -173,7 +202,7 @@ class Learner:
         if self.reference is None:
             raise RuntimeError(f"{type(self.objective).__name__} needs a reference model: set learner.reference")
         rows = [collate(examples, self.device).rows for examples in micro_batches]
-        flat = [self.reference.logprobs(batch, self.args.score_chunk_size) for batch in rows]
+        flat = [self.reference.logprobs(batch) for batch in rows]
         return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
 
     def sleep(self) -> None:
@@ -201,7 +230,7 @@ class Learner:
         """Collective: the same sum on every rank; ranks that share their rows count once."""
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
-        return float(total) / ranks_per_share(self.args)
+        return float(total) / self.config.model.ring_attn_size
 
 
 def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch.distributed as dist
 
+from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.schedule import learning_rate, warmup_steps
 from openrlhf.datasets.sampler import EpochSampler
+from openrlhf.experience.example import Example
 from openrlhf.models.saving import save_pretrained
-from openrlhf.trainer.batching import Example, ranks_per_share, split_over_ranks
+from openrlhf.trainer.batching import split_over_ranks
 from openrlhf.trainer.checkpoint import latest_state, limit_size, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
@@ -35,28 +37,31 @@ class OfflineTrainer:
 
     def __init__(
         self,
-        args: Any,
+        config: OfflineConfig,
         learner: Learner,
         tokenizer: Any,
         samples: Sequence[Sequence[Example]],
         held_out: Sequence[Sequence[Example]],
     ) -> None:
-        self.args = args
+        self.config = config
         self.learner = learner
         self.objective = learner.objective
         self.tokenizer = tokenizer
         self.samples = samples
         self.held_out = held_out
+        optimizer = config.optimizer
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        self.sampler = EpochSampler(len(samples), args.train_batch_size, seed=args.seed, epochs=args.max_epochs)
+        self.sampler = EpochSampler(
+            len(samples), optimizer.train_batch_size, seed=optimizer.seed, epochs=optimizer.max_epochs
+        )
         self.total_steps = len(self.sampler)
-        self.warmup = warmup_steps(self.total_steps, args.lr_warmup_ratio)
+        self.warmup = warmup_steps(self.total_steps, optimizer.lr_warmup_ratio)
         self.state = OfflineState()
 
     def train(self) -> None:
         """Runs to the end and saves the model to `save_path`."""
         self._resume()
-        log = RunLog(self.args, self.args.save_path) if self.rank == 0 else None
+        log = RunLog(self.config) if self.rank == 0 else None
         if log is not None:
             log.truncate_to(self.state.step if self.state.step else -1)
         progress = Progress(self.total_steps, self.state.step, quiet=self.rank != 0)
@@ -66,27 +71,28 @@ class OfflineTrainer:
                 metrics = self._update([self.samples[i] for i in indices], rate)
             self.state.step += 1
             step = self.state.step
-            if self.held_out and (_due(step, self.args.eval_steps) or step == self.total_steps):
+            if self.held_out and (_due(step, self.config.logging.eval_steps) or step == self.total_steps):
                 with progress.phase("evaluate"):
                     metrics.update({f"eval/{k}": value for k, value in self._evaluate(self.held_out).items()})
-            progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.args.logging_steps)
-            if log is not None and _due(step, self.args.logging_steps):
+            progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.config.logging.logging_steps)
+            if log is not None and _due(step, self.config.logging.logging_steps):
                 log.metrics(step, metrics)
-            if _due(step, self.args.save_steps):
+            if _due(step, self.config.checkpoint.save_steps):
                 self._save()
         progress.close()
-        self.save_model(Path(self.args.save_path))
+        self.save_model(Path(self.config.checkpoint.save_path))
         if log is not None:
             log.close()
 
     def _rate(self) -> float:
+        optimizer = self.config.optimizer
         return learning_rate(
             self.state.step,
             total_steps=self.total_steps,
             warmup=self.warmup,
-            peak=self.args.learning_rate,
-            min_ratio=self.args.lr_min_ratio,
-            name=self.args.lr_scheduler,
+            peak=optimizer.learning_rate,
+            min_ratio=optimizer.lr_min_ratio,
+            name=optimizer.lr_scheduler,
         )
 
     def _update(self, batch: Sequence[Sequence[Example]], rate: float) -> dict[str, float]:
@@ -107,21 +113,23 @@ class OfflineTrainer:
     def _share(self, batch: Sequence[Sequence[Example]]) -> list[list[Example]]:
         """This rank's micro-batches, weighted over the whole batch."""
         weighted = self.objective.weighted([example for sample in batch for example in sample])
-        size, rows = self.args.micro_train_batch_size, self.objective.rows_per_sample
-        return split_over_ranks(weighted, self.world_size, size, rows, ranks_per_share(self.args))[self.rank]
+        size, rows = self.config.optimizer.micro_train_batch_size, self.objective.rows_per_sample
+        each = self.config.model.ring_attn_size
+        return split_over_ranks(weighted, self.world_size, size, rows, each)[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
         """The sum over all ranks, on every rank; ranks that share their rows have tallied the same."""
         parts: list[Tally] = [Tally()] * self.world_size
         dist.all_gather_object(parts, tally)
         total = Tally()
-        for part in parts[:: ranks_per_share(self.args)]:
+        for part in parts[:: self.config.model.ring_attn_size]:
             total.merge(part)
         return total
 
     def _resume(self) -> None:
-        parent = Path(self.args.ckpt_path)
-        saved = latest_state(parent) if self.args.load_checkpoint else None
+        settings = self.config.checkpoint
+        parent = Path(settings.ckpt_path)
+        saved = latest_state(parent) if settings.load_checkpoint else None
         if saved is None:
             return
         load_learner(self.learner, str(parent), saved[0])
@@ -130,22 +138,24 @@ class OfflineTrainer:
 
     def _save(self) -> None:
         self.state.sampler = self.sampler.state_dict()
-        if not self.args.disable_ds_ckpt:
-            save_learner(self.learner, self.args.ckpt_path, self.state.step, asdict(self.state), self.args.max_ckpt_num)
-        if self.args.save_hf_ckpt:
-            copy = Path(self.args.ckpt_path) / f"{tag_of(self.state.step)}_hf"
+        settings = self.config.checkpoint
+        parent = Path(settings.ckpt_path)
+        if not settings.disable_ds_ckpt:
+            save_learner(self.learner, str(parent), self.state.step, asdict(self.state), settings.max_ckpt_num)
+        if settings.save_hf_ckpt:
+            copy = parent / f"{tag_of(self.state.step)}_hf"
             self.save_model(copy)
             if self.rank == 0:
-                rotate_hf_copies(copy.parent, self.args.max_ckpt_num)
-        if self.rank == 0 and Path(self.args.ckpt_path).is_dir():
-            limit_size(Path(self.args.ckpt_path), self.args.max_ckpt_mem)
+                rotate_hf_copies(parent, settings.max_ckpt_num)
+        if self.rank == 0 and parent.is_dir():
+            limit_size(parent, settings.max_ckpt_mem)
 
     def save_model(self, folder: Path) -> None:
         if self.objective.config_figures:
             figures = self._evaluate(self.held_out or self.samples)
             for key, name in self.objective.config_figures.items():
                 setattr(self.learner.network.config, key, figures[name])
-        save_pretrained(self.learner.network, self.tokenizer, folder, source=self.args.pretrain)
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=str(self.config.model.pretrain))
 
 
 def _due(step: int, every: int) -> bool:

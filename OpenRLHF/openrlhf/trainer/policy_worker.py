@@ -1,14 +1,14 @@
 """One rank of the policy: scores, trains, sends weights to the engines, saves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openrlhf.experience.example import MicroBatches
+from openrlhf.methods.base import method_of
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
-from openrlhf.objectives.base import MicroBatches
-from openrlhf.objectives.rl import rl_objective
-from openrlhf.objectives.sft import SftObjective
+from openrlhf.objectives.likelihood import LikelihoodObjective
 from openrlhf.trainer.checkpoint import rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor
@@ -25,26 +25,24 @@ class PolicyWorker(TrainingWorker):
     """`average` holds the moving average that --enable_ema saves instead of the last weights."""
 
     def load(self) -> None:
-        args, pad = self.args, self.tokenizer.pad_token_id
-        actor = trainable_actor(args.pretrain, args, pad)
-        self.learner = Learner(args, actor, rl_objective(args), args.actor_learning_rate)
-        supply_frozen_models(self.learner, args, pad)
-        self.average = WeightAverage(actor, EMA_DECAY) if args.enable_ema else None
-        self._pretraining = SftObjective(args.score_chunk_size, "ptx_loss")
+        config, pad = self.config, self.tokenizer.pad_token_id
+        actor = trainable_actor(str(config.model.pretrain), config, pad)
+        objective = method_of(config).objective(config)
+        self.learner = Learner(config, actor, objective, config.policy.actor_learning_rate)
+        supply_frozen_models(self.learner, config, pad)
+        self.average = WeightAverage(actor, EMA_DECAY) if config.policy.enable_ema else None
+        self._pretraining = LikelihoodObjective("ptx_loss")
 
     def train_step(
         self,
         micro_batches: MicroBatches,
         learning_rate: float,
-        kl_coef: float = 0.0,
+        figures: Mapping[str, float],
         pretraining: MicroBatches = (),
     ) -> Tally:
-        """kl_coef: of the KL term in the loss, if there is one. pretraining: micro-batches of plain text, whose weights
-        carry --ptx_coef."""
-        kl = getattr(self.learner.objective, "kl", None)
-        if kl is not None:
-            kl.coef = kl_coef
-        tally = self.learner.train_step(micro_batches, learning_rate, [(self._pretraining, pretraining)])
+        """figures: what the loss reads of the whole step. pretraining: micro-batches of plain text, whose weights carry
+        --ptx_coef."""
+        tally = self.learner.train_step(micro_batches, learning_rate, [(self._pretraining, pretraining)], figures)
         if self.average is not None:
             self.average.update()
         return tally
@@ -70,7 +68,7 @@ class PolicyWorker(TrainingWorker):
     def save_checkpoint(self, parent: str, step: int, state: dict[str, Any]) -> None:
         average = self.average
         more = () if average is None else (lambda folder: average.save(folder / self._average_file),)
-        save_learner(self.learner, parent, step, state, self.args.max_ckpt_num, more)
+        save_learner(self.learner, parent, step, state, self.config.checkpoint.max_ckpt_num, more)
 
     def load_checkpoint(self, parent: str, tag: str) -> None:
         load_learner(self.learner, parent, tag)
@@ -93,7 +91,7 @@ class PolicyWorker(TrainingWorker):
         """Collective: {parent}/global_step{step}_hf, and older copies beyond --max_ckpt_num go."""
         self._save(Path(parent) / f"{tag_of(step)}_hf")
         if self.rank == 0:
-            rotate_hf_copies(Path(parent), self.args.max_ckpt_num)
+            rotate_hf_copies(Path(parent), self.config.checkpoint.max_ckpt_num)
 
     def _save(self, folder: Path) -> None:
-        save_pretrained(self.learner.network, self.tokenizer, folder, source=self.args.pretrain)
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=str(self.config.model.pretrain))

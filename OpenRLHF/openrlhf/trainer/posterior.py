@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from openrlhf.config.method import PosteriorSettings
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoringHead
@@ -15,7 +17,7 @@ from openrlhf.trainer.weight_average import WeightAverage
 
 
 class OnlinePosterior:
-    """The policy itself, as published: p drifts with q (DEMO.md describes the collapse this can lead to)."""
+    """The policy itself, as published: p and q drift together, which can end in collapse."""
 
     head: ScoringHead | None = None
 
@@ -70,20 +72,22 @@ class EmaPosterior(InitialPosterior):
         self._average.copy_to(self._targets)
 
 
-def supply_frozen_models(learner: Learner, args: Any, pad_token_id: int) -> None:
-    """Gives the learner the posterior that --intro_posterior names and, where its objective wants one, the reference.
+def supply_frozen_models(learner: Learner, config: RLConfig, pad_token_id: int) -> None:
+    """Gives the learner the posterior that the method names and, where the reference has no ranks of its own, that.
 
     The starting model is loaded once, also where it is both.
     """
-    kind = args.intro_posterior if learner.objective.needs_posterior else None
-    if kind == "initial" or learner.objective.needs_reference:
-        learner.reference = FrozenActor(args.pretrain, args, pad_token_id, offload=args.ref_reward_offload)
+    method, path = config.method, str(config.model.pretrain)
+    kind = method.posterior if isinstance(method, PosteriorSettings) else None
+    if kind == "initial" or (config.needs_reference and not config.reference_is_a_role):
+        learner.reference = FrozenActor(path, config, pad_token_id, offload=config.placement.ref_reward_offload)
     if kind == "initial":
         assert learner.reference is not None
         learner.posterior = InitialPosterior(learner.reference)
     elif kind == "ema":
         assert isinstance(learner.network, Actor)
-        average = FrozenActor(args.pretrain, args, pad_token_id)
-        learner.posterior = EmaPosterior(average, learner.network, args.intro_posterior_ema)
+        assert isinstance(method, PosteriorSettings)
+        average = FrozenActor(path, config, pad_token_id)
+        learner.posterior = EmaPosterior(average, learner.network, method.posterior_ema)
     elif kind == "online":
         learner.posterior = OnlinePosterior(learner.engine)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from openrlhf.datasets.sampler import endless_batch
-from openrlhf.trainer.batching import Example
+from openrlhf.experience.example import Example
 
 
 class Pretraining:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from openrlhf.trainer.checkpoint import STATE_FILE, partial, publish_checkpoint, tag_of
+from openrlhf.trainer.checkpoint import STATE_FILE, publish_checkpoint, tag_of
 from openrlhf.trainer.learner import Learner
+from openrlhf.utils.atomic import partial
 
 
 def save_learner(
@@ -45,7 +46,7 @@ def save_learner(
 def load_learner(learner: Learner, parent: str, tag: str) -> None:
     """Collective. Only checkpoints that you wrote yourself: DeepSpeed unpickles its files."""
     # Weights of 4 bits have entries of their own in the file, but cannot take them back; they never change anyway.
-    loaded, _ = learner.engine.load_checkpoint(parent, tag, load_module_strict=not learner.args.load_in_4bit)
+    loaded, _ = learner.engine.load_checkpoint(parent, tag, load_module_strict=not learner.config.model.load_in_4bit)
     if loaded is None:
         raise RuntimeError(f"DeepSpeed found no checkpoint {tag} in {parent}")
     if learner.posterior is not None:

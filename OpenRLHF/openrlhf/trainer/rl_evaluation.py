@@ -3,20 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf.datasets.prompts import Prompt
+from openrlhf.config.method import AnswerHint
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.evaluation.metrics import pass_at_k
+from openrlhf.experience.prompt import Prompt
+from openrlhf.experience.rollout import Rollout
 from openrlhf.rollout.engine import Sampling
-from openrlhf.trainer.algorithm import hint_ids
-from openrlhf.trainer.rollouts import Rollout, RolloutMaker
+from openrlhf.trainer.assembly import hint_ids
+from openrlhf.trainer.rollout_maker import RolloutMaker
 
 
 class Evaluator:
     """held_out: problems of --eval_dataset, may be empty. hinted: those for hinted accuracy."""
 
     def __init__(
-        self, args: Any, rollouts: RolloutMaker, tokenizer: Any, held_out: Sequence[Prompt], hinted: Sequence[Prompt]
+        self,
+        config: RLConfig,
+        rollouts: RolloutMaker,
+        tokenizer: Any,
+        held_out: Sequence[Prompt],
+        hinted: Sequence[Prompt],
     ) -> None:
-        self._args = args
+        self._config = config
         self._rollouts = rollouts
         self._tokenizer = tokenizer
         self._held_out = held_out
@@ -26,11 +34,12 @@ class Evaluator:
         """Accuracy over all samples, pass@k where several are drawn, length and truncation; {} without data."""
         if not self._held_out:
             return {}
-        count = self._args.eval_n_samples
+        settings, rollout = self._config.evaluation, self._config.rollout
+        count, temperature = settings.eval_n_samples, settings.eval_temperature
         sampling = Sampling(
-            temperature=self._args.eval_temperature,
-            top_p=self._args.top_p if self._args.eval_temperature else 1.0,
-            max_new_tokens=self._args.generate_max_len,
+            temperature=temperature,
+            top_p=rollout.top_p if temperature else 1.0,
+            max_new_tokens=rollout.generate_max_len,
         )
         made = self._rollouts.make(self._held_out, count, sampling, purpose="evaluate", step=step)
         metrics = {
@@ -45,11 +54,12 @@ class Evaluator:
         return metrics
 
     def evaluate_hinted(self, step: int) -> dict[str, float]:
-        """Greedy accuracy with the gold answer in the hint: it falls early when the posterior drifts (INTRO.md §3b)."""
-        if not self._hinted:
+        """Greedy accuracy with the gold answer in the hint: it falls early when the posterior drifts."""
+        method = self._config.method
+        if not self._hinted or not isinstance(method, AnswerHint):
             return {}
-        hints = [hint_ids(self._tokenizer, self._args.intro_answer_template, p.label) for p in self._hinted]
-        sampling = Sampling(temperature=0.0, max_new_tokens=self._args.generate_max_len)
+        hints = [hint_ids(self._tokenizer, method.answer_hint(p.label)) for p in self._hinted]
+        sampling = Sampling(temperature=0.0, max_new_tokens=self._config.rollout.generate_max_len)
         made = self._rollouts.make(self._hinted, 1, sampling, purpose="hinted", step=step, hints=hints)
         return {"train/hinted_accuracy": _accuracy(made)}
 

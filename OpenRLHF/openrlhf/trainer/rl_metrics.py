@@ -3,19 +3,23 @@
 import math
 from collections.abc import Sequence
 
-from openrlhf.trainer.rollouts import Rollout
+from openrlhf.experience.rollout import Rollout
+from openrlhf.objectives.base import Objective
 from openrlhf.utils.tally import Tally
 
 
 def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Over all sampled rationales of the step, kept or not. Rewards that failed are counted, not averaged."""
+    """Over all sampled rationales of the step, trained on or not. Rewards that failed are counted, not averaged.
+
+    rollouts: after they were assembled for training, which says which of them are trained on.
+    """
     count = len(rollouts)
     graded = [rollout.reward for rollout in rollouts if not math.isnan(rollout.reward)]
-    kept = sum(rollout.correct for rollout in rollouts)
+    kept = sum(rollout.trained for rollout in rollouts)
     reward = sum(graded) / len(graded) if graded else math.nan
     length = sum(len(rollout.token_ids) for rollout in rollouts) / count
     return {
-        "train/accuracy": kept / count,
+        "train/accuracy": sum(rollout.correct for rollout in rollouts) / count,
         "train/reward": reward,
         "train/return": reward,
         "train/kept": float(kept),
@@ -36,7 +40,9 @@ def _solved(rollouts: Sequence[Rollout]) -> float:
     return sum(solved.values()) / len(solved)
 
 
-def update_metrics(tallies: Sequence[Tally], rate: float, skipped: int, skipped_in_all: int) -> dict[str, float]:
+def update_metrics(
+    objective: Objective, tallies: Sequence[Tally], rate: float, skipped: int, skipped_in_all: int
+) -> dict[str, float]:
     """Of the policy, over the optimiser steps of one rollout batch; token figures are means over all trained tokens.
 
     A step without anything to train on has no loss and no token figures; they are left out, not written as zero.
@@ -51,16 +57,13 @@ def update_metrics(tallies: Sequence[Tally], rate: float, skipped: int, skipped_
         return metrics
     metrics["train/policy_loss"] = _mean_loss(tallies)
     metrics["train/grad_norm"] = _mean_grad_norm(tallies)
-    merged = _merged(tallies)
-    w_squared = merged.pop("w_squared", 0.0)
-    if w_squared > 0:
-        # (Σw)² / (N Σw²): 1 where all factors are equal, 1/N where one outweighs all others
-        metrics["train/w_ess_share"] = merged["w"] ** 2 / w_squared
-    metrics["trained_tokens"] = merged.pop("trained_tokens")
-    for name in ("w", "engine_gap"):
-        if name in merged:
-            merged[f"{name}_mean"] = merged.pop(name)
-    metrics.update({f"train/{name}": value for name, value in merged.items()})
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    figures = objective.figures(total)
+    metrics["trained_tokens"] = figures.pop("trained_tokens")
+    summed = ("loss", "grad_norm_max")  # over the steps; their means are there already
+    metrics.update({f"train/{name}": value for name, value in figures.items() if name not in summed})
     return metrics
 
 
@@ -81,16 +84,6 @@ def _mean_loss(tallies: Sequence[Tally]) -> float:
 
 def _mean_grad_norm(tallies: Sequence[Tally]) -> float:
     return sum(tally.maxima["grad_norm"] for tally in tallies) / len(tallies)
-
-
-def _merged(tallies: Sequence[Tally]) -> dict[str, float]:
-    total = Tally()
-    for tally in tallies:
-        total.merge(tally)
-    merged = total.metrics()
-    for name in ("loss", "grad_norm_max"):
-        merged.pop(name)
-    return merged
 
 
 def summary(metrics: dict[str, float]) -> str:

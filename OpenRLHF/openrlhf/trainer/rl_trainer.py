@@ -3,20 +3,22 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from openrlhf.config.plan import Plan
-from openrlhf.datasets.prompts import Prompt
+from openrlhf.config.rules import hinted_evaluation
 from openrlhf.datasets.sampler import EpochSampler
+from openrlhf.experience.prompt import Prompt
+from openrlhf.experience.rollout import Rollout
+from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import RolloutEngine, Sampling
-from openrlhf.trainer.algorithm import Algorithm, train_batches
+from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.checkpoint import rotate_checkpoints
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary, update_metrics
 from openrlhf.trainer.role_group import RoleGroup
-from openrlhf.trainer.rollouts import Rollout, RolloutMaker
+from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog
 from openrlhf.utils.tally import Tally
 
@@ -45,7 +47,7 @@ class Roles:
     critic: RoleGroup | None
     engines: RolloutEngine
     rollouts: RolloutMaker
-    algorithm: Algorithm
+    assembler: Assembler
     evaluator: Evaluator
     pretraining: Pretraining | None = None
 
@@ -54,19 +56,21 @@ class RLTrainer:
     """prompts → rollouts → rewards → old log-probabilities, reference, values, advantages → update → weight sync →
     logs → checkpoint → evaluation."""
 
-    def __init__(
-        self, args: Any, plan: Plan, *, prompts: list[Prompt], roles: Roles, log: RunLog, state: TrainerState
-    ) -> None:
-        self.args = args
+    def __init__(self, plan: Plan, *, prompts: list[Prompt], roles: Roles, log: RunLog, state: TrainerState) -> None:
         self.plan = plan
+        self.config = plan.config
+        self.objective = method_of(plan.config).objective(plan.config)  # here only to name what the ranks tallied
         self.prompts = prompts
         self.roles = roles
         self.log = log
         self.state = state
-        self.sampler = EpochSampler(len(prompts), args.rollout_batch_size, seed=args.seed, epochs=args.num_episodes)
+        rollout, seed = self.config.rollout, self.config.optimizer.seed
+        self.sampler = EpochSampler(len(prompts), rollout.rollout_batch_size, seed=seed, epochs=rollout.num_episodes)
         if state.sampler:
             self.sampler.load_state_dict(state.sampler)
-        self.sampling = Sampling(temperature=args.temperature, top_p=args.top_p, max_new_tokens=args.generate_max_len)
+        self.sampling = Sampling(
+            temperature=rollout.temperature, top_p=rollout.top_p, max_new_tokens=rollout.generate_max_len
+        )
         self.progress = Progress(plan.steps, state.step)
 
     def train(self) -> None:
@@ -74,15 +78,16 @@ class RLTrainer:
         self.trainers("sleep")
         if self.state.step:
             self.sync_weights()  # the engines started from --pretrain
-        elif self.args.eval_steps > 0:
+        elif self.config.logging.eval_steps > 0:
             self.log.metrics(0, self.roles.evaluator.evaluate(0))
         for indices in self.sampler:
             self.state.step += 1
             self.step([self.prompts[index] for index in indices])
         self.progress.close()
-        self.roles.policy.call("save_model", self.args.save_path)
-        if self.roles.critic is not None and self.args.save_value_network:
-            self.roles.critic.call("save_model", f"{self.args.save_path}_critic")
+        folder = self.config.checkpoint.save_path
+        self.roles.policy.call("save_model", folder)
+        if self.roles.critic is not None and self.config.critic.save_value_network:
+            self.roles.critic.call("save_model", f"{folder}_critic")
         self.log.close()
 
     def step(self, prompts: list[Prompt]) -> None:
@@ -90,30 +95,31 @@ class RLTrainer:
         with self.progress.phase("generate"):
             rollouts = self.roles.rollouts.make(
                 prompts,
-                self.args.n_samples_per_prompt,
+                self.config.rollout.n_samples_per_prompt,
                 self.sampling,
                 purpose="rollout",
                 step=step,
                 on_progress=lambda count: self.progress.detail(f"{count} rationales"),
             )
-        metrics = rollout_metrics(rollouts)
+        sleepy = self.config.engine.vllm_enable_sleep
         with self.progress.phase("train"):
-            if self.args.vllm_enable_sleep:
+            if sleepy:
                 self.roles.engines.sleep()  # colocated engines give their memory to the update
-            prepared, figures = self.roles.algorithm.prepare(rollouts, self.state.kl_coef)
-            metrics.update(figures)
+            prepared, figures = self.roles.assembler.prepare(rollouts, self.state.kl_coef)
+            metrics = {**rollout_metrics(prepared), **figures}
             self.trainers("wake")
             metrics.update(self.update(prepared))
             self.trainers("sleep")
         if "train/kl" in metrics:
-            self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], self.args.kl_target, len(rollouts))
+            target = self.config.kl.kl_target
+            self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], target, len(rollouts))
         with self.progress.phase("sync"):
-            if self.args.vllm_enable_sleep:
+            if sleepy:
                 self.roles.engines.wake()
             metrics.update(self.sync_weights())
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
-        if due(step, self.args.save_steps):
+        if due(step, self.config.checkpoint.save_steps):
             self.save(step)
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
@@ -121,23 +127,25 @@ class RLTrainer:
 
         While --freezing_actor_steps lasts, the critic trains alone.
         """
-        frozen = self.state.step <= self.args.freezing_actor_steps
+        optimizer, step = self.config.optimizer, self.state.step
+        frozen = step <= self.config.critic.freezing_actor_steps
+        loss_figures = {"kl_coef": self.state.kl_coef}
         policy_tallies: list[Tally] = []
         critic_tallies: list[Tally] = []
         skipped = 0
         batches = train_batches(
-            rollouts, self.args.train_batch_size, seed=self.args.seed, step=self.state.step, epochs=self.args.max_epochs
+            rollouts, optimizer.train_batch_size, seed=optimizer.seed, step=step, epochs=optimizer.max_epochs
         )
         for batch in batches:
             number = self.state.optimizer_steps
             rate, critic_rate = self.plan.learning_rate(number), self.plan.critic_learning_rate(number)
-            examples = self.roles.algorithm.examples(batch, self.state.step, on_policy=not policy_tallies)
+            examples = self.roles.assembler.examples(batch, step, on_policy=not policy_tallies)
             pending = []
             if examples and self.roles.critic is not None:
                 pending.append((critic_tallies, self.roles.critic.begin_train_step(examples, critic_rate)))
             if examples and not frozen:
                 texts = self.roles.pretraining.examples(number) if self.roles.pretraining else ()
-                begun = self.roles.policy.begin_train_step(examples, rate, self.state.kl_coef, pretraining=texts)
+                begun = self.roles.policy.begin_train_step(examples, rate, loss_figures, pretraining=texts)
                 pending.append((policy_tallies, begun))
             for tallies, finish in pending:
                 tallies.append(finish())
@@ -145,12 +153,12 @@ class RLTrainer:
             self.state.optimizer_steps += 1
         self.state.skipped_steps += skipped
         self.state.consumed_samples += len(rollouts)
-        metrics = update_metrics(policy_tallies, rate, skipped, self.state.skipped_steps)
+        metrics = update_metrics(self.objective, policy_tallies, rate, skipped, self.state.skipped_steps)
         return metrics | critic_metrics(critic_tallies, critic_rate)
 
     def trainers(self, call: str) -> None:
         """Lets those that train "sleep" or "wake": --deepspeed_enable_sleep keeps idle optimisers off the GPUs."""
-        if self.args.deepspeed_enable_sleep:
+        if self.config.placement.deepspeed_enable_sleep:
             for role in (self.roles.policy, self.roles.critic):
                 if role is not None:
                     role.call(call)
@@ -162,11 +170,13 @@ class RLTrainer:
 
     def evaluate(self, step: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        if due(step, self.args.hinted_eval_steps) or due(step, self.args.eval_steps):
+        hinted = due(step, hinted_evaluation(self.config)[0])
+        plain = due(step, self.config.logging.eval_steps)
+        if hinted or plain:
             with self.progress.phase("evaluate"):
-                if due(step, self.args.hinted_eval_steps):
+                if hinted:
                     metrics.update(self.roles.evaluator.evaluate_hinted(step))
-                if due(step, self.args.eval_steps):
+                if plain:
                     metrics.update(self.roles.evaluator.evaluate(step))
         return metrics
 
@@ -176,23 +186,24 @@ class RLTrainer:
         metrics["perf/generate_tokens_per_s"] = generated / seconds["generate"]
         metrics["perf/train_tokens_per_s"] = metrics.pop("trained_tokens", 0.0) / seconds["train"]
         metrics.update({f"time/{phase}_s": value for phase, value in seconds.items()})
-        if due(self.state.step, self.args.logging_steps):
+        if due(self.state.step, self.config.logging.logging_steps):
             self.log.metrics(self.state.step, metrics)
-        self.log.samples(self.state.step, rollouts[: self.args.num_sample_rationales])
+        self.log.samples(self.state.step, rollouts[: self.config.evaluation.num_sample_rationales])
 
     def save(self, step: int) -> None:
         """A checkpoint to continue from, and with --save_hf_ckpt a copy in Hugging Face format."""
         self.state.sampler = self.sampler.state_dict()
-        parent, critic = Path(self.args.ckpt_path), self.roles.critic
-        if not self.args.disable_ds_ckpt:
+        settings, critic = self.config.checkpoint, self.roles.critic
+        parent = Path(settings.ckpt_path)
+        if not settings.disable_ds_ckpt:
             # The policy's checkpoint says which step is the latest: the critic's must be there before it, and older
             # ones may go only behind it.
             if critic is not None:
                 critic.call("save_checkpoint", str(parent / "_critic"), step, 0)
             self.roles.policy.call("save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state))
             if critic is not None:
-                rotate_checkpoints(parent / "_critic", self.args.max_ckpt_num)
-        if self.args.save_hf_ckpt:
+                rotate_checkpoints(parent / "_critic", settings.max_ckpt_num)
+        if settings.save_hf_ckpt:
             self.roles.policy.call("save_hf_copy", str(parent), step)
 
 

@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openrlhf.trainer.batching import Example, deal, idle_example, ranks_per_share, split_over_ranks
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.experience.example import Example, idle_example
+from openrlhf.trainer.batching import deal, split_over_ranks
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.tally import Tally
 
@@ -12,7 +14,7 @@ from openrlhf.utils.tally import Tally
 class RoleGroup(ABC):
     """`begin…` start work on all ranks and return at once; the pending call waits for it."""
 
-    args: Any
+    config: RLConfig
     world_size: int
 
     @abstractmethod
@@ -40,20 +42,20 @@ class RoleGroup(ABC):
 
         def finish() -> Tally:
             total = Tally()
-            for tally in pending()[:: ranks_per_share(self.args)]:
+            for tally in pending()[:: self.config.model.ring_attn_size]:
                 total.merge(tally)
             return total
 
         return finish
 
     def _shares(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
-        size = self.args.micro_train_batch_size
-        return split_over_ranks(examples, self.world_size, size, ranks_per_share=ranks_per_share(self.args))
+        size, each = self.config.optimizer.micro_train_batch_size, self.config.model.ring_attn_size
+        return split_over_ranks(examples, self.world_size, size, ranks_per_share=each)
 
     def begin_score(self, examples: Sequence[Example]) -> Callable[[], list[list[float]]]:
         """The role's number for every scored token, in the order of the examples."""
-        each = ranks_per_share(self.args)
-        dealt = deal([len(e.ids) for e in examples], self.world_size // each, self.args.micro_rollout_batch_size)
+        each, size = self.config.model.ring_attn_size, self.config.rollout.micro_rollout_batch_size
+        dealt = deal([len(e.ids) for e in examples], self.world_size // each, size)
         shares = [[[examples[i] for i in micro] or [idle_example()] for micro in own] for own in dealt]
         pending = self.begin("score", [(share,) for share in shares for _ in range(each)])
 
@@ -74,7 +76,7 @@ class LocalGroup(RoleGroup):
     world_size = 1
 
     def __init__(self, worker: Worker, host: str, port: int) -> None:
-        self.args = worker.args
+        self.config = worker.config
         self.worker = worker
         worker.setup(host, port)
 

@@ -10,19 +10,23 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from openrlhf.trainer.rollouts import Rollout
+from openrlhf.config.settings import as_tree
+from openrlhf.config.training import LoggingConfig, TrainConfig
+from openrlhf.errors import UserError
+from openrlhf.experience.rollout import Rollout
 from openrlhf.utils.atomic import write_atomically
 
 
 class RunLog:
     """Appends: a continued run goes on in the same files, once `truncate_to` dropped what lies after its checkpoint."""
 
-    def __init__(self, args: Any, default_folder: str) -> None:
-        self.path = Path(getattr(args, "metrics_path", None) or Path(default_folder) / "metrics.jsonl")
+    def __init__(self, config: TrainConfig) -> None:
+        logging = config.logging
+        self.path = Path(logging.metrics_path or Path(config.checkpoint.save_path) / "metrics.jsonl")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._samples = self.path.with_name("samples.jsonl")
-        self._tensorboard = _open_tensorboard(args)
-        self._wandb = _open_wandb(args)
+        self._tensorboard = _open_tensorboard(logging)
+        self._wandb = _open_wandb(config)
 
     def truncate_to(self, step: int) -> None:
         """Drops rows after `step`, which a killed run wrote and a continued one will write again."""
@@ -65,32 +69,31 @@ class RunLog:
             self._wandb.finish()
 
 
-def _open_tensorboard(args: Any) -> Any:
-    if not args.use_tensorboard:
+def _open_tensorboard(logging: LoggingConfig) -> Any:
+    if not logging.use_tensorboard:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(log_dir=str(Path(args.use_tensorboard) / args.wandb_run_name))
+    return SummaryWriter(log_dir=str(Path(logging.use_tensorboard) / logging.wandb_run_name))
 
 
-def _open_wandb(args: Any) -> Any:
-    if not args.use_wandb:
+def _open_wandb(config: TrainConfig) -> Any:
+    logging = config.logging
+    if not logging.use_wandb:
         return None
-    from openrlhf.errors import UserError
-
     try:
         import wandb
     except ImportError:
         raise UserError("--use_wandb needs the package wandb: pip install -e '.[wandb]', or leave it out") from None
-    if args.use_wandb.lower() not in ("true", "1", "offline"):
-        wandb.login(key=args.use_wandb)
-    mode = "offline" if args.use_wandb.lower() == "offline" else None
+    if logging.use_wandb.lower() not in ("true", "1", "offline"):
+        wandb.login(key=logging.use_wandb)
+    mode = "offline" if logging.use_wandb.lower() == "offline" else None
     return wandb.init(
-        entity=args.wandb_org,
-        project=args.wandb_project,
-        group=args.wandb_group,
-        name=args.wandb_run_name,
-        config={k: v for k, v in vars(args).items() if k != "use_wandb"},
+        entity=logging.wandb_org,
+        project=logging.wandb_project,
+        group=logging.wandb_group,
+        name=logging.wandb_run_name,
+        config=as_tree(config),
         mode=mode,
     )
 

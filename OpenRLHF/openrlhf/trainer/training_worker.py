@@ -1,6 +1,6 @@
 """One rank of a role that is trained."""
 
-from openrlhf.objectives.base import MicroBatches
+from openrlhf.experience.example import MicroBatches
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.worker import TokenValues, Worker
 

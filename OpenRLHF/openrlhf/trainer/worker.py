@@ -3,12 +3,12 @@
 import os
 import socket
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.experience.example import MicroBatches
 from openrlhf.models.loader import load_tokenizer
-from openrlhf.objectives.base import MicroBatches
 from openrlhf.trainer.deepspeed_setup import init_process_group
 from openrlhf.utils.network import free_port
 
@@ -19,8 +19,8 @@ TokenValues = list[list[list[float]]]
 class Worker(ABC):
     """One rank of a role. Construct on every rank, ask rank 0 for its `address`, then `setup` all ranks at once."""
 
-    def __init__(self, args: Any, rank: int, world_size: int) -> None:
-        self.args = args
+    def __init__(self, config: RLConfig, rank: int, world_size: int) -> None:
+        self.config = config
         self.rank = rank
         self.world_size = world_size
 
@@ -43,12 +43,14 @@ class Worker(ABC):
             WORLD_SIZE=str(self.world_size),
             LOCAL_RANK="0",
         )
-        if self.args.full_determinism:
+        if self.config.optimizer.full_determinism:
             from transformers import enable_full_determinism
 
-            enable_full_determinism(self.args.seed)
+            enable_full_determinism(self.config.optimizer.seed)
         init_process_group()
-        self.tokenizer = load_tokenizer(self.args.pretrain, use_fast=not self.args.disable_fast_tokenizer)
+        self.tokenizer = load_tokenizer(
+            str(self.config.model.pretrain), use_fast=not self.config.model.disable_fast_tokenizer
+        )
         self.load()
 
     @abstractmethod

@@ -34,3 +34,15 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def partial(folder: Path) -> Path:
+    """Where `folder` is written before it is complete."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def publish(folder: Path) -> None:
+    """Gives a complete folder its name, replacing one that an earlier run left under the same name."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial(folder), folder)

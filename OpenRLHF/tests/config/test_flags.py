@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from openrlhf.config.commands import COMMANDS, DEFAULTS
 from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.tables import ALL_GROUPS

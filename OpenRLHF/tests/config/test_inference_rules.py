@@ -4,9 +4,9 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from openrlhf.config.flags import build_parser, given_flags
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.inference_rules import batch_rules, chat_rules, serving_rules
 from openrlhf.errors import UserError
 

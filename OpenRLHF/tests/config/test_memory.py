@@ -1,8 +1,8 @@
 """What the plan refuses because it would not fit into a GPU; sizes worked out by hand."""
 
 import pytest
-
 from openrlhf.config.flags import build_parser
+
 from openrlhf.config.memory import GIB, ModelShape
 from openrlhf.config.plan import describe, make_plan
 from openrlhf.config.rules import rl_rules

@@ -4,9 +4,9 @@ from argparse import Namespace
 from collections.abc import Callable
 
 import pytest
+from openrlhf.config.flags import build_parser, given_flags
 
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import dpo_rules, kto_rules, rm_rules
 from openrlhf.errors import UserError
 

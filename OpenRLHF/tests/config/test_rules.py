@@ -4,10 +4,10 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from openrlhf.config.flags import build_parser, given_flags
 
 from openrlhf.config import rules
 from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.flags import build_parser, given_flags
 from openrlhf.config.rules import kd_rules, needs_reference, prm_rules, rl_rules, sft_rules
 from openrlhf.errors import UserError
 from toy_models import toy_config, toy_experts

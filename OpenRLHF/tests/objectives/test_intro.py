@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from openrlhf.objectives.intro import IntroConfig, IntroObjective, intro_loss, token_weights
 
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead
-from openrlhf.objectives.intro import IntroConfig, IntroObjective, intro_loss, token_weights
 from openrlhf.trainer.batching import Example, collate
 from openrlhf.utils.tally import Tally
 from toy_models import toy_model

@@ -5,12 +5,12 @@ from statistics import stdev
 
 import pytest
 import torch
-from torch import Tensor, tensor
-
-from openrlhf.models.scorer import Scores
 from openrlhf.objectives.dpo import DpoObjective, dpo_loss
 from openrlhf.objectives.kto import KtoObjective, kto_loss, mismatch
 from openrlhf.objectives.reward import RewardObjective, pairwise_loss
+from torch import Tensor, tensor
+
+from openrlhf.models.scorer import Scores
 from openrlhf.trainer.batching import Example, MicroBatch, collate, idle_example
 from openrlhf.utils.tally import Tally
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from openrlhf.objectives.distill import DistillObjective
+from openrlhf.objectives.process import ProcessObjective
 
 from openrlhf.models.scorer import Scores, ScoringHead
 from openrlhf.objectives.base import Objective
-from openrlhf.objectives.distill import DistillObjective
-from openrlhf.objectives.process import ProcessObjective
 from openrlhf.trainer.batching import Example, MicroBatch, collate
 from openrlhf.utils.tally import Tally
 

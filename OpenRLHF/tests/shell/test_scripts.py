@@ -93,6 +93,7 @@ def test_the_training_script_is_the_published_configuration(training_command):
 )
 def test_every_method_trains_on_the_same_data_and_five_gpus(training_command, script, method):
     from openrlhf.config.flags import build_parser
+
     from openrlhf.config.rules import rl_rules
     from openrlhf.trainer.ray.cluster import layout
 

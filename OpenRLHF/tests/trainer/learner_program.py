@@ -55,6 +55,7 @@ FLAGS = {
 
 def examples(count: int = 7) -> list:
     from openrlhf.objectives.intro import token_weights
+
     from openrlhf.trainer.batching import Example
 
     generator = torch.manual_seed(5)
@@ -94,6 +95,7 @@ def build_learner(kind: type, args: Namespace, task: str) -> "Learner":
     from openrlhf.objectives.reward import RewardObjective
     from openrlhf.objectives.rl import rl_objective
     from openrlhf.objectives.sft import SftObjective
+
     from openrlhf.objectives.value import ValueObjective
     from openrlhf.trainer.networks import trainable_actor, trainable_scalar
     from openrlhf.trainer.posterior import supply_frozen_models

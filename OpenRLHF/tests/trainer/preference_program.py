@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 from launching import run_as_rank
 from learner_program import FLAGS
-
-from openrlhf.objectives.base import Objective
 from openrlhf.objectives.dpo import DpoObjective
 from openrlhf.objectives.kto import KtoObjective
 from openrlhf.objectives.reward import RewardObjective
+
+from openrlhf.objectives.base import Objective
 from openrlhf.trainer.batching import Example
 
 OBJECTIVES = {

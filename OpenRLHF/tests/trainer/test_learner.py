@@ -6,10 +6,10 @@ import pytest
 import torch
 from launching import launch
 from learner_program import examples
+from openrlhf.objectives.intro import IntroConfig, IntroObjective
 
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import Scores
-from openrlhf.objectives.intro import IntroConfig, IntroObjective
 from openrlhf.trainer.batching import Example, collate, split_over_ranks
 from openrlhf.utils.tally import Tally
 from toy_models import save_toy, toy_model

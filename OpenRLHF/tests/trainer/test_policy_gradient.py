@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from openrlhf.trainer.algorithm import KeepCorrect, train_batches
+from openrlhf.trainer.policy_gradient import PolicyGradient
+from openrlhf.trainer.rollouts import Rollout
 
 from openrlhf.datasets.prompts import Prompt
-from openrlhf.trainer.algorithm import KeepCorrect, train_batches
 from openrlhf.trainer.batching import Example
 from openrlhf.trainer.graders import ModelGrader
-from openrlhf.trainer.policy_gradient import PolicyGradient
 from openrlhf.trainer.role_group import RoleGroup
-from openrlhf.trainer.rollouts import Rollout
 from openrlhf.trainer.worker import TokenValues
 from openrlhf.utils.tally import Tally
 

@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 from launching import run_as_rank
 from learner_program import FLAGS
-
-from openrlhf.objectives.base import Objective
 from openrlhf.objectives.distill import DistillObjective
 from openrlhf.objectives.process import ProcessObjective
 from openrlhf.objectives.sft import SftObjective
+
+from openrlhf.objectives.base import Objective
 from openrlhf.trainer.batching import Example
 from openrlhf.utils.tally import Tally
 

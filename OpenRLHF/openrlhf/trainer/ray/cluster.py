@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.rules import reference_is_a_role
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
 
 # Inside these processes nothing talks to a hub's progress bars, and CPU ranks share the cores.
@@ -35,26 +35,26 @@ class Share:
     gpus: float
 
 
-def layout(args: Any, engines: int, reward_models: int) -> list[Bundles]:
-    """Which roles share devices, by the --colocate_* flags. args: after the rules between them.
+def layout(config: RLConfig) -> list[Bundles]:
+    """Which roles share devices, by the --colocate_* flags. config: after the rules.
 
     Roles: actor, reference, critic, reward0, reward1, …, engine0, engine1, …
     """
-    size = args.vllm_tensor_parallel_size
-    ranks = {"actor": args.actor_num_nodes * args.actor_num_gpus_per_node}
-    if reference_is_a_role(args):
-        ranks["reference"] = args.ref_num_nodes * args.ref_num_gpus_per_node
-    if args.critic_pretrain:
-        ranks["critic"] = args.critic_num_nodes * args.critic_num_gpus_per_node
-    rewards = {f"reward{i}": args.reward_num_nodes * args.reward_num_gpus_per_node for i in range(reward_models)}
+    placement, size = config.placement, config.engine.vllm_tensor_parallel_size
+    ranks = {"actor": placement.actor_ranks}
+    if config.reference_is_a_role:
+        ranks["reference"] = placement.reference_ranks
+    if config.has_critic:
+        ranks["critic"] = placement.critic_ranks
+    rewards = {f"reward{i}": placement.reward_ranks for i in range(len(config.reward.models))}
     ranks.update(rewards)
-    engine_names = tuple(f"engine{i}" for i in range(engines))
-    if args.colocate_all_models:
+    engine_names = tuple(f"engine{i}" for i in range(config.engine.engines))
+    if placement.colocate_all_models:
         return [Bundles((*ranks, *engine_names), ranks["actor"])]
     together: list[tuple[str, ...]] = []
-    if args.colocate_actor_ref:
+    if placement.colocate_actor_ref:
         together.append(("actor", "reference"))
-    if args.colocate_critic_reward:
+    if placement.colocate_critic_reward:
         together.append(("critic", *rewards))
     shared = [tuple(role for role in roles if role in ranks) for roles in together]
     alone: list[tuple[str, ...]] = [(role,) for role in ranks if not any(role in roles for roles in shared)]

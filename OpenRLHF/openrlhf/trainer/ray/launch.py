@@ -1,14 +1,17 @@
 """Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.rules import actor_world_size, reward_models
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.rules import hinted_evaluation
 from openrlhf.rewards.functions import open_rewards
-from openrlhf.rollout.pool import EnginePool, choose_engine
-from openrlhf.trainer.algorithms import algorithm_of
+from openrlhf.rollout.opening import choose_engine
+from openrlhf.rollout.pool import EnginePool
+from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.checkpoint import latest_state
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
@@ -20,32 +23,35 @@ from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
 from openrlhf.trainer.role_group import RoleGroup
-from openrlhf.trainer.rollouts import Grader, RolloutMaker
+from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.ray_connection import connect
 
 
-def run(args: Any, prepared: Prepared) -> None:
+def run(prepared: Prepared) -> None:
     """Starts the roles, trains, and takes them down again."""
-    checkpoints = Path(args.ckpt_path) / "_actor"
-    saved = latest_state(checkpoints) if args.load_checkpoint else None
-    if args.load_checkpoint:
+    config = prepared.plan.config
+    checkpoints, resumes = Path(config.checkpoint.ckpt_path) / "_actor", config.checkpoint.load_checkpoint
+    saved = latest_state(checkpoints) if resumes else None
+    if resumes:
         print(
             f"Continuing from {checkpoints / saved[0]}." if saved else f"No checkpoint in {checkpoints}: starting anew."
         )
-    state = TrainerState(**saved[1]) if saved else TrainerState(kl_coef=args.init_kl_coef)
-    log = RunLog(args, args.save_path)
+    state = TrainerState(**saved[1]) if saved else TrainerState(kl_coef=config.kl.init_kl_coef)
+    log = RunLog(config)
     log.truncate_to(state.step if saved else -1)
     connect()
-    shares = place(layout(args, prepared.plan.engines, len(reward_models(args))))
+    _send_by_value(config)
+    shares = place(layout(config))
     with ExitStack() as cleanup:
-        groups = start_roles(args, shares, cleanup)
+        groups = start_roles(config, shares, cleanup)
         policy, critic = groups["actor"], groups.get("critic")
-        backend = sync_backend(args, policy.has_cuda)
-        engines = EnginePool(start_engines(args, prepared, shares, backend), stall_limit_s=args.generate_timeout)
+        backend = sync_backend(config, policy.has_cuda)
+        actors = start_engines(config, prepared.longest_hint, shares, backend)
+        engines = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
         cleanup.callback(engines.shutdown)
-        grader = open_grader(args, prepared, [group for name, group in groups.items() if name.startswith("reward")])
+        grader = open_grader(config, prepared, [group for name, group in groups.items() if name.startswith("reward")])
         cleanup.callback(grader.close)
         for group in groups.values():
             group.wait_until_ready()
@@ -54,79 +60,90 @@ def run(args: Any, prepared: Prepared) -> None:
             policy.call("load_checkpoint", str(checkpoints), saved[0])
             if critic is not None:
                 critic.call("load_checkpoint", str(checkpoints.with_name("_critic")), saved[0])
-        policy.call("connect_engines", engines.engines, backend, args.sync_timeout)
-        rollouts = RolloutMaker(engines, grader, args.seed)
-        hinted = (
-            (prepared.held_out or prepared.prompts)[: args.hinted_eval_prompts] if args.hinted_eval_steps > 0 else []
-        )
+        policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
+        rollouts = RolloutMaker(engines, grader, config.optimizer.seed)
+        every, count = hinted_evaluation(config)
+        hinted = (prepared.held_out or prepared.prompts)[:count] if every > 0 else []
         roles = Roles(
             policy=policy,
             critic=critic,
             engines=engines,
             rollouts=rollouts,
-            algorithm=algorithm_of(args, prepared.tokenizer, policy, groups.get("reference"), critic),
-            evaluator=Evaluator(args, rollouts, prepared.tokenizer, prepared.held_out, hinted),
+            assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
+            evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
         )
-        RLTrainer(args, prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=state).train()
+        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=state).train()
 
 
-def start_roles(args: Any, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
+def _send_by_value(config: RLConfig) -> None:
+    """The class of a method of the user's own travels to the ranks with the configuration: its file may not be there."""
+    import ray
+
+    module = sys.modules[type(config.method).__module__]
+    if module.__name__.partition(".")[0] != __name__.partition(".")[0]:
+        ray.cloudpickle.register_pickle_by_value(module)
+
+
+def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
     """All roles but the engines, by name; their models load in the background."""
+    placement = config.placement
     workers: dict[str, tuple[type[Worker], int, tuple[Any, ...]]] = {
-        "actor": (PolicyWorker, actor_world_size(args), ()),
-        "reference": (ReferenceWorker, args.ref_num_nodes * args.ref_num_gpus_per_node, ()),
-        "critic": (CriticWorker, args.critic_num_nodes * args.critic_num_gpus_per_node, ()),
+        "actor": (PolicyWorker, placement.actor_ranks, ()),
+        "reference": (ReferenceWorker, placement.reference_ranks, ()),
+        "critic": (CriticWorker, placement.critic_ranks, ()),
     }
-    for number, path in enumerate(reward_models(args)):
-        ranks = args.reward_num_nodes * args.reward_num_gpus_per_node
-        workers[f"reward{number}"] = (RewardModelWorker, ranks, (path,))
+    for number, path in enumerate(config.reward.models):
+        workers[f"reward{number}"] = (RewardModelWorker, placement.reward_ranks, (path,))
     groups = {}
     for role, (worker, ranks, extra) in workers.items():
         if role in shares:
-            groups[role] = RayRoleGroup(role, worker, args, shares[role], ranks, args.generate_timeout, extra)
+            timeout = config.engine.generate_timeout
+            groups[role] = RayRoleGroup(role, worker, config, shares[role], ranks, timeout, extra)
             cleanup.callback(groups[role].shutdown)
     return groups
 
 
-def open_grader(args: Any, prepared: Prepared, models: Sequence[RoleGroup]) -> Grader:
+def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup]) -> Grader:
     if models:
         return ModelGrader(models, prepared.tokenizer.eos_token_id)
-    rewards = open_rewards(args.remote_rm_url, workers=args.reward_workers, timeout=args.reward_timeout)
+    reward = config.reward
+    rewards = open_rewards(reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout)
     return TextGrader(rewards, prepared.tokenizer)
 
 
-def sync_backend(args: Any, has_cuda: bool) -> str:
+def sync_backend(config: RLConfig, has_cuda: bool) -> str:
     """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs."""
     if not has_cuda:
         return "gloo"
-    return "ipc" if args.colocate_all_models else args.vllm_sync_backend
+    return "ipc" if config.placement.colocate_all_models else config.engine.vllm_sync_backend
 
 
-def start_engines(args: Any, prepared: Prepared, shares: dict[str, Share], sync_backend: str) -> Sequence[Any]:
+def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share], sync_backend: str) -> Sequence[Any]:
     """Engine actors, each in its own bundles, or on the actor's when colocated."""
     import ray
 
     from openrlhf.rollout.actor import EngineActor, actor_options
 
-    size = args.vllm_tensor_parallel_size
+    engine, rollout = config.engine, config.rollout
+    size = engine.vllm_tensor_parallel_size
     options = {
         "tensor_parallel_size": size,
-        "dtype": "bfloat16" if args.bf16 else "float32",
-        "max_model_len": args.prompt_max_len + prepared.longest_hint + args.generate_max_len,
-        "seed": args.seed,
-        "gpu_memory_utilization": args.vllm_gpu_memory_utilization,
-        "enable_prefix_caching": args.enable_prefix_caching,
-        "enforce_eager": args.enforce_eager,
-        "enable_sleep": args.vllm_enable_sleep,
+        "dtype": config.model.dtype,
+        "max_model_len": rollout.prompt_max_len + longest_hint + rollout.generate_max_len,
+        "seed": config.optimizer.seed,
+        "gpu_memory_utilization": engine.vllm_gpu_memory_utilization,
+        "enable_prefix_caching": engine.enable_prefix_caching,
+        "enforce_eager": engine.enforce_eager,
+        "enable_sleep": engine.vllm_enable_sleep,
         "sync_backend": sync_backend,
-        "kv_cache_bytes": args.vllm_kv_cache_mb * 2**20 if args.vllm_kv_cache_mb else None,
+        "kv_cache_bytes": engine.vllm_kv_cache_mb * 2**20 if engine.vllm_kv_cache_mb else None,
     }
     actors = []
-    for engine in range(prepared.plan.engines):
-        share = shares[f"engine{engine}"]
+    for number in range(engine.engines):
+        share = shares[f"engine{number}"]
         # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
-        first = engine * size if args.colocate_all_models else 0
+        first = number * size if config.placement.colocate_all_models else 0
         bundles = list(range(first, first + size))
         settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
         settings["num_cpus"] = share.cpus
@@ -134,6 +151,6 @@ def start_engines(args: Any, prepared: Prepared, shares: dict[str, Share], sync_
         actors.append(
             ray.remote(EngineActor)
             .options(scheduling_strategy=strategy(share.group, bundles[0]), **settings)
-            .remote(args.pretrain, choose_engine(args.rollout_engine), **options)
+            .remote(config.model.pretrain, choose_engine(engine.rollout_engine), **options)
         )
     return actors

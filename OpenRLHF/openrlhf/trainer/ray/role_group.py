@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
@@ -26,7 +27,7 @@ class RayRoleGroup(RoleGroup):
         self,
         role: str,
         worker_class: type[Worker],
-        args: Any,
+        config: RLConfig,
         share: Share,
         world_size: int,
         step_timeout: float,
@@ -34,7 +35,7 @@ class RayRoleGroup(RoleGroup):
     ) -> None:
         import ray
 
-        self.args = args
+        self.config = config
         self.world_size = world_size
         self._role = role
         self._timeout = step_timeout
@@ -47,7 +48,7 @@ class RayRoleGroup(RoleGroup):
                 num_gpus=share.gpus,
                 scheduling_strategy=strategy(share.group, rank),
                 runtime_env=environment,
-            ).remote(args, rank, world_size, *extra)
+            ).remote(config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
         host, port, self.has_cuda = self._wait([self.ranks[0].address.remote()])[0]

@@ -1,0 +1,42 @@
+"""What every command does with its configuration before it begins: rules, notes, and the file that starts it again."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from openrlhf.cli.arguments import Parsed, parse
+from openrlhf.config.effects import ineffective_flags
+from openrlhf.config.training import TrainConfig
+from openrlhf.errors import UserError
+
+Rules = Callable[[Any], tuple[Any, list[str]]]
+
+
+def settled(parsed: Parsed, rules: Rules) -> tuple[Any, list[str]]:
+    """The configuration after its rules, and notes worth printing."""
+    config, notes = rules(parsed.config)
+    return config, notes + ineffective_flags(config, parsed.given, parsed.methods, dense=_is_dense(parsed, config))
+
+
+def run_command(
+    command: str, argv: Sequence[str] | None, rules: Rules, begin: Callable[[Any, list[str], Parsed], None]
+) -> int:
+    """Exit status: 0 done, 2 something the user can mend."""
+    try:
+        parsed = parse(command, argv)
+        config, notes = settled(parsed, rules)
+        begin(config, notes, parsed)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _is_dense(parsed: Parsed, config: Any) -> bool:
+    """Whether a balancing loss was asked for that the model has no experts for. UserError: no such model."""
+    if "aux_loss_coef" not in parsed.given or not isinstance(config, TrainConfig) or config.model.aux_loss_coef <= 0:
+        return False
+    from openrlhf.models.loader import load_config  # torch: not for --help
+    from openrlhf.models.moe import is_mixture_of_experts
+
+    return not is_mixture_of_experts(load_config(str(config.model.pretrain)))

@@ -1,0 +1,43 @@
+"""One sampled response."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from openrlhf.experience.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled rationale and its reward (NaN where grading failed).
+
+    Added while a step is assembled for training: `trained`, whether the method trains on it; `hint`, the token ids that
+    the posterior reads before it; `columns`, numbers for its tokens, such as advantages, by name.
+    """
+
+    prompt: Prompt
+    sample: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str
+    text: str
+    reward: float = float("nan")
+    trained: bool = False
+    hint: tuple[int, ...] = ()
+    columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def correct(self) -> bool:
+        """A grader's rewards are 0 or 1; a reward function of another scale counts as right above one half."""
+        return self.reward > 0.5
+
+
+def groups(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
+    """The rollouts of each prompt, which stand together."""
+    group: list[Rollout] = []
+    for rollout in rollouts:
+        if group and group[-1].prompt.index != rollout.prompt.index:
+            yield group
+            group = []
+        group.append(rollout)
+    if group:
+        yield group

@@ -1,0 +1,61 @@
+"""What the output layer is asked for, and what it answers. Imports no torch: methods declare with these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """What to compute for each of T scored positions.
+
+    targets: int64 [T], the tokens that were generated.
+    uniforms: float32 [T, n] in [0, 1), from which n candidates are drawn from q; None draws none.
+    candidates: int64 [T, n], tokens to score instead of drawn ones; excludes `uniforms`.
+    top_k: candidates are drawn from the k likeliest tokens, renormalised; 0 means from all.
+    force_target: the generated token is always among those drawn: where missing, it replaces the last.
+    temperature: τ of q and p.
+    cross_entropy: also CE(p, q) in closed form; needs a posterior.
+    chunk_size: positions per chunk; memory grows with it, results do not depend on it.
+    """
+
+    targets: Tensor
+    uniforms: Tensor | None = None
+    candidates: Tensor | None = None
+    top_k: int = 0
+    force_target: bool = True
+    temperature: float = 1.0
+    cross_entropy: bool = False
+    chunk_size: int = 512
+
+    def __post_init__(self) -> None:
+        if self.uniforms is not None and self.candidates is not None:
+            raise ValueError("candidates are either given or drawn")
+
+    @property
+    def num_candidates(self) -> int:
+        source = self.candidates if self.uniforms is None else self.uniforms
+        return 0 if source is None else source.shape[1]
+
+    def part(self, positions: Tensor) -> ScoreSpec:
+        """The same for some of the scored positions; int64 indices."""
+        uniforms = None if self.uniforms is None else self.uniforms[positions]
+        candidates = None if self.candidates is None else self.candidates[positions]
+        return replace(self, targets=self.targets[positions], uniforms=uniforms, candidates=candidates)
+
+
+class Scores(NamedTuple):
+    """Per scored position, float32 unless said otherwise; only the first three may carry gradient."""
+
+    target_logprobs: Tensor  # [T] log q(z_t)
+    candidate_logprobs: Tensor  # [T, n] log q(a_i)
+    cross_entropy: Tensor  # [T] − Σ_a p(a) log q(a); zeros unless asked for
+    candidates: Tensor  # [T, n] int64
+    posterior_target_logprobs: Tensor  # [T] log p(z_t); zeros without a posterior
+    posterior_candidate_logprobs: Tensor  # [T, n] log p(a_i); zeros without a posterior
+    entropy: Tensor  # [T] of q, in nats
+    kl: Tensor  # [T] KL(p ‖ q) in nats; zeros without a posterior

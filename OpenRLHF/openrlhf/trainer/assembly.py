@@ -1,0 +1,113 @@
+"""Between sampling and the update: which rollouts a method trains on, what roles say of them, and the rows they become."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.experience.example import Example, response_positions
+from openrlhf.experience.rollout import Rollout, groups
+from openrlhf.methods.base import method_of
+from openrlhf.trainer.role_group import RoleGroup
+from openrlhf.utils.seeding import derive_seed
+
+
+class Assembler:
+    """Asks the method, and gives it what it needs. reference, critic: None where there are no such ranks."""
+
+    def __init__(
+        self,
+        config: RLConfig,
+        tokenizer: Any,
+        policy: RoleGroup,
+        reference: RoleGroup | None = None,
+        critic: RoleGroup | None = None,
+    ) -> None:
+        self._config = config
+        self._method = method_of(config)
+        self._tokenizer = tokenizer
+        old = policy if self._method.needs_old_logprobs else None
+        roles = (("old_logprob", old), ("reference", reference), ("value", critic))
+        self._scorers = {name: role for name, role in roles if role is not None}
+
+    def prepare(self, rollouts: Sequence[Rollout], kl_coef: float) -> tuple[list[Rollout], dict[str, float]]:
+        """Marks the rollouts to train on, with their hints and the method's columns; and figures to log.
+
+        kl_coef: the present weight of KL.
+        """
+        outcomes, prepared = [], []
+        for group in groups(rollouts):
+            found = self._method.outcomes(group)
+            outcomes += [outcome for outcome in found if outcome is not None]
+            prepared += [
+                rollout if outcome is None else replace(rollout, trained=True, hint=self._hint(rollout, group))
+                for rollout, outcome in zip(group, found, strict=True)
+            ]
+        figures = self._method.step_figures(list(groups(prepared)))
+        trained = [i for i, rollout in enumerate(prepared) if rollout.trained]
+        if not trained:
+            return prepared, figures
+        scored = self._scores([prepared[i] for i in trained])
+        columns, more = self._method.columns(outcomes, scored, self._config, kl_coef)
+        for position, i in enumerate(trained):
+            own = {name: values[position].tolist() for name, values in {**scored, **columns}.items()}
+            prepared[i] = replace(prepared[i], columns=own)
+        return prepared, {**figures, **more}
+
+    def examples(self, batch: Sequence[Rollout], step: int, on_policy: bool) -> list[Example]:
+        """What is trained on of one optimiser batch, with weights normalised over all of it; may be nothing.
+
+        on_policy: the policy has not moved since the rollouts, so that its log-probabilities should equal the
+            engine's; only then are those handed on for comparison.
+        """
+        trained = [rollout for rollout in batch if rollout.trained]
+        if not trained:
+            return []
+        weights = self._method.weights([len(rollout.token_ids) for rollout in trained], self._config)
+        seed = self._config.optimizer.seed
+        return [
+            Example(
+                ids=rollout.prompt.token_ids + rollout.token_ids,
+                scored=response_positions(rollout),
+                weight=weight,
+                hint=rollout.hint,
+                hint_at=len(rollout.prompt.token_ids),
+                seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
+                columns={**rollout.columns, **({"engine": rollout.logprobs} if on_policy else {})},
+            )
+            for rollout, weight in zip(trained, weights, strict=True)
+        ]
+
+    def _hint(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[int, ...]:
+        return hint_ids(self._tokenizer, self._method.hint(rollout, group))
+
+    def _scores(self, rollouts: Sequence[Rollout]) -> dict[str, list[torch.Tensor]]:
+        """What each role says of the tokens of each response."""
+        if not self._scorers:
+            return {}
+        rows = [
+            Example(rollout.prompt.token_ids + rollout.token_ids, response_positions(rollout), weight=1.0)
+            for rollout in rollouts
+        ]
+        pending = {name: role.begin_score(rows) for name, role in self._scorers.items()}
+        return {name: [torch.tensor(values) for values in finish()] for name, finish in pending.items()}
+
+
+def hint_ids(tokenizer: Any, hint: str) -> tuple[int, ...]:
+    """A hint, tokenised on its own and without special tokens."""
+    return tuple(tokenizer(hint, add_special_tokens=False)["input_ids"]) if hint else ()
+
+
+def train_batches(
+    rollouts: Sequence[Rollout], batch_size: int, *, seed: int, step: int, epochs: int = 1
+) -> Iterator[list[Rollout]]:
+    """Shuffles the sampled rationales and cuts them into optimiser batches; the last one may be smaller.
+
+    A batch counts sampled rationales, trained on or not, so that the number of steps is known before the run.
+    """
+    for epoch in range(epochs):
+        order = sorted(rollouts, key=lambda r: derive_seed(seed, "batches", step, epoch, r.prompt.index, r.sample))
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size]

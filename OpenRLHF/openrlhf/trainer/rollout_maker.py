@@ -1,0 +1,75 @@
+"""Makes rollouts: samples rationales from the engines and grades them while others are still being written."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Protocol
+
+from openrlhf.experience.prompt import Prompt
+from openrlhf.experience.rollout import Rollout
+from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
+from openrlhf.utils.seeding import derive_seed
+
+
+class Grader(Protocol):
+    """Gives rollouts their rewards, in the background."""
+
+    def grade(self, batch: Sequence[Rollout]) -> "Future[list[float]]":
+        """One reward per rollout, NaN where grading failed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class RolloutMaker:
+    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
+
+    def __init__(self, engines: RolloutEngine, grader: Grader, seed: int) -> None:
+        self._engines = engines
+        self._grader = grader
+        self._seed = seed
+
+    def make(
+        self,
+        prompts: Sequence[Prompt],
+        samples: int,
+        sampling: Sampling,
+        *,
+        purpose: str,
+        step: int,
+        hints: Sequence[tuple[int, ...]] | None = None,
+        on_progress: Callable[[int], None] = lambda count: None,
+    ) -> list[Rollout]:
+        """`samples` rationales for each prompt.
+
+        purpose, step: with prompt and sample they determine every request's seed.
+        hints: token ids to put between prompt and rationale, one per prompt.
+        """
+        requests = [
+            Request(
+                key=(row, sample),
+                prompt_ids=prompt.token_ids + (hints[row] if hints else ()),
+                seed=derive_seed(self._seed, purpose, step, prompt.index, sample),
+            )
+            for row, prompt in enumerate(prompts)
+            for sample in range(samples)
+        ]
+        ungraded: dict[tuple[int, ...], Rollout] = {}
+        grading: list[tuple[list[tuple[int, ...]], Future[list[float]]]] = []
+        for finished in self._engines.generate(requests, sampling):
+            batch = [self._rollout(prompts[completion.key[0]], completion) for completion in finished]
+            ungraded.update({completion.key: rollout for completion, rollout in zip(finished, batch, strict=True)})
+            grading.append(([completion.key for completion in finished], self._grader.grade(batch)))
+            on_progress(len(ungraded))
+        rewards = {key: value for keys, future in grading for key, value in zip(keys, future.result(), strict=True)}
+        return [replace(ungraded[request.key], reward=rewards[request.key]) for request in requests]
+
+    def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:
+        return Rollout(
+            prompt=prompt,
+            sample=completion.key[1],
+            token_ids=completion.token_ids,
+            logprobs=completion.logprobs,
+            finish_reason=completion.finish_reason,
+            text=completion.text,
+        )
