@@ -7,7 +7,8 @@ from typing import Any
 
 from openrlhf.config.rules import actor_world_size, reward_models
 from openrlhf.rewards.functions import open_rewards
-from openrlhf.rollout.pool import EnginePool, choose_engine
+from openrlhf.rollout.opening import choose_engine
+from openrlhf.rollout.pool import EnginePool
 from openrlhf.trainer.algorithms import algorithm_of
 from openrlhf.trainer.checkpoint import latest_state
 from openrlhf.trainer.critic_worker import CriticWorker
