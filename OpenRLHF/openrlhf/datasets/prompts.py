@@ -1,6 +1,7 @@
 """Prompts for reinforcement learning and evaluation: text, token ids and the gold answer."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,15 @@ class Prompt:
     token_ids: the text's ids; at least one. Plain text gets what the tokenizer itself puts in front (a
         beginning-of-sequence token, if any), as when the model is evaluated; a chat template brings its own.
     label: the gold answer as text; "" without a label key.
+    fields: the record's other columns, as they are; all prompts of a set have the same, None where a record has no
+        such column. No part of the hash, since values may be lists.
     """
 
     index: int
     text: str
     token_ids: tuple[int, ...]
     label: str
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ def build_prompts(
             texts.append(fill(input_template, as_text(content, input_key, number)) + suffix)
     labels = [read_label(record, label_key, number) for number, record in enumerate(records)]
     all_ids = tokenizer(texts, add_special_tokens=not apply_chat_template)["input_ids"] if texts else []
+    others = list(dict.fromkeys(key for record in records for key in record if key not in (input_key, label_key)))
     prompts = tuple(
-        Prompt(index, text, tuple(ids), label)
+        Prompt(index, text, tuple(ids), label, {key: records[index].get(key) for key in others})
         for index, (text, ids, label) in enumerate(zip(texts, all_ids, labels, strict=True))
         if 0 < len(ids) <= max_tokens
     )
