@@ -1,6 +1,7 @@
 """Prompts for reinforcement learning and evaluation: text, token ids and the gold answer."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,9 @@ def build_prompts(
             texts.append(fill(input_template, as_text(content, input_key, number)) + suffix)
     labels = [read_label(record, label_key, number) for number, record in enumerate(records)]
     all_ids = tokenizer(texts, add_special_tokens=not apply_chat_template)["input_ids"] if texts else []
+    others = list(dict.fromkeys(key for record in records for key in record if key not in (input_key, label_key)))
     prompts = tuple(
-        Prompt(index, text, tuple(ids), label)
+        Prompt(index, text, tuple(ids), label, {key: records[index].get(key) for key in others})
         for index, (text, ids, label) in enumerate(zip(texts, all_ids, labels, strict=True))
         if 0 < len(ids) <= max_tokens
     )

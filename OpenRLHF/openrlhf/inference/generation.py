@@ -14,7 +14,7 @@ from openrlhf.errors import UserError
 from openrlhf.inference.ranks import Ranks
 from openrlhf.models.loader import load_tokenizer
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
-from openrlhf.rollout.pool import open_engine
+from openrlhf.rollout.opening import open_engine
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.seeding import derive_seed
 

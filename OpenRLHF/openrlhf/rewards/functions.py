@@ -8,14 +8,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
 from openrlhf.errors import UserError
+from openrlhf.rewards.signature import FORM, Columns, columns_of
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
 
+Fields = Mapping[str, Sequence[Any]]
+_ASKING_TIMEOUT_S = 60.0  # of a loaded worker, for its signature
 HTTP_TIMEOUT_S, HTTP_TRIES, HTTP_PAUSE_S = 180.0, 5, 1.0
 _PASSING = (408, 425, 429)  # statuses of a request that may be right the next time
 
@@ -25,10 +29,13 @@ class Rewards(Protocol):
 
     failures: int
 
-    def submit(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str]) -> "Future[list[float]]":
+    def submit(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> "Future[list[float]]":
         """Starts grading; the result has one value per query, NaN where grading failed.
 
         queries: prompt + response, special tokens kept, as in OpenRLHF 0.6.2.
+        fields: other columns of the queries' rows by name, one value per query; JSON values.
         """
         ...
 
@@ -49,11 +56,17 @@ def open_rewards(sources: Sequence[str], *, workers: int, timeout: float) -> Rew
 
 
 def load_reward_function(path: str = "") -> Any:
-    """Run inside a worker: returns what maps a payload of queries, prompts and labels to a list of rewards."""
-    function = _function_in(path) if path else _built_in()
+    """Run inside a worker: returns what maps a payload of queries, prompts, labels and fields to a list of rewards.
 
-    def rewards_of(payload: dict[str, list[str]]) -> list[float]:
-        values = function(payload["queries"], payload["prompts"], payload["labels"])
+    Asked with None, it answers with the function's `Columns`, as a dictionary.
+    """
+    function = _function_in(path) if path else _built_in()
+    columns = asdict(columns_of(function) if path else Columns())
+
+    def rewards_of(payload: dict[str, Any] | None) -> Any:
+        if payload is None:
+            return columns
+        values = function(payload["queries"], payload["prompts"], payload["labels"], **payload["fields"])
         values = [float(value) for value in getattr(values, "tolist", lambda: values)()]
         if len(values) != len(payload["queries"]):
             raise UserError(f"reward_func returned {len(values)} values for {len(payload['queries'])} queries")
@@ -71,7 +84,7 @@ def _function_in(path: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not callable(getattr(module, "reward_func", None)):
-        raise UserError(f"--remote_rm_url {path}: the file defines no reward_func(queries, prompts, labels)")
+        raise UserError(f"--remote_rm_url {path}: the file defines no {FORM}")
     return module.reward_func
 
 
@@ -82,20 +95,44 @@ def _built_in() -> Callable[..., Any]:
 
 
 class FunctionRewards:
-    """Calls a `reward_func` in worker processes that are killed when they exceed the time limit."""
+    """Calls a `reward_func` in worker processes that are killed when they exceed the time limit.
+
+    A worker says first which columns the function takes, so that no others are sent; the user's file runs in
+    workers alone.
+    """
 
     def __init__(self, path: str, *, workers: int, timeout: float) -> None:
         self.failures = 0
         self._pool = WorkerPool(load_reward_function, workers, timeout, arguments={"path": path})
         self._pool.start()
+        self._columns = self._pool.submit(None, timeout=_ASKING_TIMEOUT_S)
 
-    def submit(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str]) -> "Future[list[float]]":
-        payload = {"queries": list(queries), "prompts": list(prompts), "labels": list(labels)}
+    def submit(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> "Future[list[float]]":
+        texts = {"queries": list(queries), "prompts": list(prompts), "labels": list(labels)}
         graded: Future[list[float]] = Future()
-        self._pool.submit(payload).add_done_callback(lambda done: self._settle(graded, done, payload))
+
+        def send(loaded: "Future[Any]") -> None:
+            try:
+                columns = Columns(**loaded.result()).pick(fields or {})
+                self._send(graded, {**texts, "fields": {name: list(column) for name, column in columns.items()}})
+            except WorkerFailure as error:
+                graded.set_exception(UserError(f"the reward function cannot be loaded: {error}"))
+            except Exception as error:  # what a callback raises reaches nobody
+                graded.set_exception(error)
+
+        self._columns.add_done_callback(send)
         return graded
 
-    def _settle(self, graded: "Future[list[float]]", done: "Future[Any]", payload: dict[str, list[str]]) -> None:
+    def _send(self, graded: "Future[list[float]]", payload: dict[str, Any]) -> None:
+        try:
+            job = self._pool.submit(payload)
+        except TypeError as error:
+            raise _not_json(payload["fields"]) from error
+        job.add_done_callback(lambda done: self._settle(graded, done, payload))
+
+    def _settle(self, graded: "Future[list[float]]", done: "Future[Any]", payload: dict[str, Any]) -> None:
         error = done.exception()
         if error is None:
             graded.set_result(done.result())
@@ -113,7 +150,7 @@ class FunctionRewards:
             self.failures += 1
             graded.set_result([float("nan")])
 
-    def _one_by_one(self, graded: "Future[list[float]]", payload: dict[str, list[str]]) -> None:
+    def _one_by_one(self, graded: "Future[list[float]]", payload: dict[str, Any]) -> None:
         count = len(payload["queries"])
         values: list[float | None] = [None] * count
         lock = threading.Lock()  # workers report from threads of their own
@@ -130,11 +167,27 @@ class FunctionRewards:
                     graded.set_result([value for value in values if value is not None])
 
         for index in range(count):
-            single = self.submit(*([payload[key][index]] for key in ("queries", "prompts", "labels")))
+            single: Future[list[float]] = Future()
             single.add_done_callback(partial(place, index))
+            texts = {key: [payload[key][index]] for key in ("queries", "prompts", "labels")}
+            self._send(single, {**texts, "fields": {name: [c[index]] for name, c in payload["fields"].items()}})
 
     def close(self) -> None:
         self._pool.close()
+
+
+def _not_json(fields: Fields) -> UserError:
+    """Names the column that cannot be sent."""
+    for name, column in fields.items():
+        for value in column:
+            try:
+                json.dumps(value)
+            except TypeError as error:
+                return UserError(
+                    f"column {name!r} cannot be given to reward_func: {error}. Store it as text or numbers, leave it"
+                    " out of the data, or name the columns that reward_func needs instead of taking **fields"
+                )
+    return UserError("reward_func is given JSON values only, and queries, prompts or labels are none")
 
 
 class HttpRewards:
@@ -145,7 +198,10 @@ class HttpRewards:
         self._urls = list(urls)
         self._threads = ThreadPoolExecutor(max_workers=4)
 
-    def submit(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str]) -> "Future[list[float]]":
+    def submit(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> "Future[list[float]]":
+        """`fields` stay here: 0.6.2's body has no place for them."""
         body = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         return self._threads.submit(self._ask_all, body)
 

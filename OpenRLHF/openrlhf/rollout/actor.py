@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.rollout.engine import Completion, Request, Sampling
+from openrlhf.rollout.opening import open_engine
 
 if TYPE_CHECKING:
     from openrlhf.rollout.checksum import Names
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
 class EngineActor:
     """Holds one engine; Ray wraps this class (`ray.remote(EngineActor)`).
 
-    `engine` and `options` as in `pool.open_engine`. Every method of an engine is there under the same name.
+    `engine` and `options` as in `opening.open_engine`. Every method of an engine is there under the same name.
     """
 
     def __init__(self, model_path: str, engine: str = "auto", **options: Any) -> None:
-        from openrlhf.rollout.pool import open_engine
-
         if os.environ.get("VLLM_RAY_BUNDLE_INDICES"):
             # This process drives workers that have GPUs of their own; Ray set it to none at all.
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)

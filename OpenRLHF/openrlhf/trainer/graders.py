@@ -11,7 +11,10 @@ from openrlhf.trainer.role_group import RoleGroup
 
 
 class TextGrader:
-    """Hands texts to reward functions or servers: prompt and response with special tokens kept, as in 0.6.2."""
+    """Hands texts to reward functions or servers: prompt and response with special tokens kept, as in 0.6.2.
+
+    The other columns of each rollout's row go with it.
+    """
 
     def __init__(self, rewards: Rewards, tokenizer: Any) -> None:
         self._rewards = rewards
@@ -21,7 +24,9 @@ class TextGrader:
         responses = self._tokenizer.batch_decode([r.token_ids for r in batch], skip_special_tokens=False)
         texts = [r.prompt.text for r in batch]
         queries = [text + response for text, response in zip(texts, responses, strict=True)]
-        return self._rewards.submit(queries, texts, [r.prompt.label for r in batch])
+        columns = dict.fromkeys(name for r in batch for name in r.prompt.fields)
+        fields = {name: [r.prompt.fields.get(name) for r in batch] for name in columns}
+        return self._rewards.submit(queries, texts, [r.prompt.label for r in batch], fields)
 
     def close(self) -> None:
         self._rewards.close()

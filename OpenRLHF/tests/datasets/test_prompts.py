@@ -1,5 +1,7 @@
 """Prompts, and the order in which they are seen."""
 
+import pickle
+
 import pytest
 
 from openrlhf.datasets.prompts import build_prompts
@@ -34,6 +36,15 @@ def test_long_and_empty_prompts_are_left_out_and_counted_never_cut(tokenizer):
 def test_prompts_keep_the_number_of_their_record_and_labels_become_texts(tokenizer):
     found = build(tokenizer, max_tokens=6)
     assert [(prompt.index, prompt.label) for prompt in found.prompts] == [(0, "1"), (2, "0.5")]
+
+
+def test_prompts_keep_the_other_columns_of_their_record_and_all_have_the_same(tokenizer):
+    records = [{"problem": "1", "answer": "1", "level": 3}, {"problem": "2", "answer": "2", "tags": ["a"]}]
+    first, second = build(tokenizer, records).prompts
+    assert (first.fields, second.fields) == ({"level": 3, "tags": None}, {"level": None, "tags": ["a"]})
+    assert pickle.loads(pickle.dumps(second)) == second
+    assert len({first, second, first}) == 2
+    assert build(tokenizer, records, label_key=None).prompts[0].fields["answer"] == "1"
 
 
 def test_the_input_template_goes_around_the_prompt_with_doubled_braces_as_braces(tokenizer):

@@ -11,7 +11,7 @@ from rollout_models import END, END_ID, forward_logprobs
 from openrlhf.errors import UserError
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.model_files import load_tokenizer
-from openrlhf.rollout.pool import open_engine
+from openrlhf.rollout.opening import open_engine
 from openrlhf.rollout.streaming import TextStream
 
 LENGTH_LIMIT = 128

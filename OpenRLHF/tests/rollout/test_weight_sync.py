@@ -13,7 +13,8 @@ from openrlhf.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError
-from openrlhf.rollout.pool import EnginePool, open_engine
+from openrlhf.rollout.opening import open_engine
+from openrlhf.rollout.pool import EnginePool
 from openrlhf.rollout.weight_sync import ModuleSource, WeightSender
 
 REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i in range(6)]
