@@ -54,7 +54,7 @@ def _sets() -> list[tuple[str, list[tuple[str, str, bool | None]]]]:
 
 
 def _math_answers(folder: Path) -> list[str]:
-    from openrlhf.grading.boxes import find_boxes
+    from openrlhf.grading.extraction.boxes import find_boxes
 
     lines = gzip.decompress((folder / "hendrycks_math_test.jsonl.gz").read_bytes()).decode().split("\n")
     boxes = [find_boxes(json.loads(line)["solution"])[-1].content for line in lines if line]

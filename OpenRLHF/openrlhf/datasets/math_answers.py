@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openrlhf.grading.boxes import Box, find_boxes
+from openrlhf.grading.extraction.boxes import Box, find_boxes
 
 # Decides whether two answers are the same.
 Same = Callable[[str, str], bool]

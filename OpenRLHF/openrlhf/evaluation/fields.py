@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from openrlhf.grading.boxes import find_boxes
+from openrlhf.grading.extraction.boxes import find_boxes
 
 Row = Mapping[str, Any]
 Reader = Callable[[Row], str]

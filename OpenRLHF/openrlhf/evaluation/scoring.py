@@ -9,7 +9,7 @@ from openrlhf.evaluation.problems import AnswerKind, Problem
 from openrlhf.evaluation.prompts import style
 from openrlhf.evaluation.transcripts import answer_of_programs
 from openrlhf.grading import GradingPolicy, GradingPool, Verdict, extract_answer
-from openrlhf.grading.boxes import find_boxes
+from openrlhf.grading.extraction.boxes import find_boxes
 
 Pair = tuple[str, str]
 

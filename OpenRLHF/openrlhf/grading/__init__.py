@@ -1,8 +1,15 @@
-"""Answers extracted from responses, compared with gold answers, safely."""
+"""Answers extracted from responses, compared with gold answers, safely.
 
-from openrlhf.grading.extract import extract_answer
+A room per stage, in the order in which an answer goes through them: `extraction` (where the answer is), `reading`
+(what it says), `comparing` (whether it equals the gold), `pool` (in processes that can be killed). `knowledge` (units,
+words, dates) and `policy` (conventions) lie below. A room imports itself and earlier rooms, as its first lines say,
+never a later one. Of the rest of openrlhf grading knows `errors` and `utils.worker_pool` alone; no torch; SymPy and
+mpmath are imported in the workers.
+"""
+
+from openrlhf.grading.extraction.extract import extract_answer
 from openrlhf.grading.policy import GradingPolicy, Verdict
-from openrlhf.grading.pool import Graded, GradingPool, grade, grade_responses
+from openrlhf.grading.pool.grading_pool import Graded, GradingPool, grade, grade_responses
 
 __all__ = [
     "Graded",

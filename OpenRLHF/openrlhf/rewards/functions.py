@@ -89,7 +89,7 @@ def _function_in(path: str) -> Callable[..., Any]:
 
 
 def _built_in() -> Callable[..., Any]:
-    from openrlhf.grading.reward import correctness_reward
+    from openrlhf.rewards.correctness import correctness_reward
 
     return correctness_reward
 

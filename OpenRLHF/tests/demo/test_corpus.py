@@ -8,7 +8,7 @@ import pytest
 
 from openrlhf.demo.corpus import Demo, Example, Habits, make_demo, problems
 from openrlhf.errors import UserError
-from openrlhf.grading.boxes import find_boxes
+from openrlhf.grading.extraction.boxes import find_boxes
 
 HABITS = Habits(careful=0.4, careful_right=0.9, hasty_right=0.2, hinted=0.5)
 

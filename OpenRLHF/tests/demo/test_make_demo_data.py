@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf.grading.boxes import find_boxes
+from openrlhf.grading.extraction.boxes import find_boxes
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "code/examples/demo/make_demo_data.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf.grading import GradingPool
-from openrlhf.grading.boxes import find_boxes
+from openrlhf.grading.extraction.boxes import find_boxes
 
 
 @pytest.fixture(scope="session")

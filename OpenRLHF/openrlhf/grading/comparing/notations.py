@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.numeric import is_unknown
-from openrlhf.grading.rewriting import mapped, substituted
+from openrlhf.grading.comparing.numeric import is_unknown
+from openrlhf.grading.comparing.rewriting import mapped, substituted
+from openrlhf.grading.reading import expressions as ex
 
 _AXIS = re.compile(
     r"(?:mathbf|vec|hat|bm|boldsymbol|textbf):(?:(?:mathbf|vec|bm|boldsymbol)\{?)?(i|j|k|imath|jmath)\}?"

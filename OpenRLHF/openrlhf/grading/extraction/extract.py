@@ -14,8 +14,8 @@ first end-of-turn marker.
 
 import re
 
-from openrlhf.grading.boxes import Box, closing_brace, find_boxes
-from openrlhf.grading.conclusions import NUMBER, SENTENCE_END, last_conclusion, masked, stated_value
+from openrlhf.grading.extraction.boxes import Box, closing_brace, find_boxes
+from openrlhf.grading.extraction.conclusions import NUMBER, SENTENCE_END, last_conclusion, masked, stated_value
 from openrlhf.grading.policy import GradingPolicy
 
 _END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>|</s>")

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.lexer import Token, Unreadable
+from openrlhf.grading.reading import expressions as ex
+from openrlhf.grading.reading.lexer import Token, Unreadable
 
 DEEPEST = 60
 

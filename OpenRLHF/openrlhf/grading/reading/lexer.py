@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from openrlhf.grading.boxes import closing_brace
-from openrlhf.grading.units import is_unit_word, is_upright_unit
-from openrlhf.grading.words import SCALES, number_from_words
+from openrlhf.grading.extraction.boxes import closing_brace
+from openrlhf.grading.knowledge.units import is_unit_word, is_upright_unit
+from openrlhf.grading.knowledge.words import SCALES, number_from_words
 
 
 class Unreadable(ValueError):

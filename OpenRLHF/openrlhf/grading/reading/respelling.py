@@ -2,8 +2,8 @@
 
 import re
 
-from openrlhf.grading.parts import without_labels
-from openrlhf.grading.unit_spelling import with_plain_units
+from openrlhf.grading.reading.parts import without_labels
+from openrlhf.grading.reading.unit_spelling import with_plain_units
 
 _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
 _PREFIX = re.compile(rf"^(?:\\therefore |{_EITHER} |\\text ?\{{ ?{_EITHER} ?\}})", re.IGNORECASE)

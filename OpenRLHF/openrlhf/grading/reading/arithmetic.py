@@ -2,10 +2,10 @@
 
 from fractions import Fraction
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.bases import Bases
-from openrlhf.grading.lexer import Unreadable
-from openrlhf.grading.vocabulary import BARS, NOT_FACTORS, OVER, TIMES
+from openrlhf.grading.reading import expressions as ex
+from openrlhf.grading.reading.bases import Bases
+from openrlhf.grading.reading.lexer import Unreadable
+from openrlhf.grading.reading.vocabulary import BARS, NOT_FACTORS, OVER, TIMES
 
 _TEMPERATURES = {"F": "fahrenheit", "C": "celsius"}
 

@@ -10,7 +10,7 @@ from latex2sympy2_extended import latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.text import tidy
+from openrlhf.grading.reading.text import tidy
 
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _DIGITS = 25

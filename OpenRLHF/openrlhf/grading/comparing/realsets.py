@@ -7,9 +7,9 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.identity import constant_value
-from openrlhf.grading.numeric import TooComplex, Undefined, evaluate
+from openrlhf.grading.comparing.identity import constant_value
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, evaluate
+from openrlhf.grading.reading import expressions as ex
 
 _CLOSE = 30
 _MOST_INTEGERS = 200

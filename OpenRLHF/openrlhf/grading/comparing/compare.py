@@ -3,18 +3,10 @@
 import re
 from fractions import Fraction
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.dates import date, same_date
-from openrlhf.grading.lexer import Unreadable
-from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
-from openrlhf.grading.parser import parse
-from openrlhf.grading.parts import paired_parts
-from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.respelling import respelled
-from openrlhf.grading.sentences import said_once
-from openrlhf.grading.structure import Comparison
-from openrlhf.grading.text import compact, tidy
-from openrlhf.grading.words import (
+from openrlhf.grading.comparing.numeric import NotExact, TooComplex, Undefined, exact
+from openrlhf.grading.comparing.structure import Comparison
+from openrlhf.grading.knowledge.dates import date, same_date
+from openrlhf.grading.knowledge.words import (
     ORDINALS,
     clock_time,
     number_from_words,
@@ -25,6 +17,14 @@ from openrlhf.grading.words import (
     says_the_same,
     word_list,
 )
+from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.reading import expressions as ex
+from openrlhf.grading.reading.lexer import Unreadable
+from openrlhf.grading.reading.parser import parse
+from openrlhf.grading.reading.parts import paired_parts
+from openrlhf.grading.reading.respelling import respelled
+from openrlhf.grading.reading.sentences import said_once
+from openrlhf.grading.reading.text import compact, tidy
 
 _CHOICE = re.compile(r"\(?([A-Za-j])\)(.*)|([A-Z])(?:\s*[.)](.*))?|([A-E]):(.*)", re.DOTALL)
 _CHOICE_PREFIX = re.compile(

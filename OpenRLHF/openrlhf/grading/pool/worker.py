@@ -11,14 +11,14 @@ Work = Callable[[dict[str, Any]], dict[str, Any]]
 
 def comparing() -> Work:
     """Set-up of a worker that parses and compares; `equal` is None where computer algebra has to decide."""
-    from openrlhf.grading.compare import compare
+    from openrlhf.grading.comparing.compare import compare
 
     return lambda payload: _timed(compare, payload)
 
 
 def algebra() -> Work:
     """Set-up of a worker that decides with SymPy, which is imported here, before any job's time runs."""
-    from openrlhf.grading.symbolic import compare
+    from openrlhf.grading.comparing.symbolic import compare
 
     return lambda payload: _timed(compare, payload)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.labels import value_of
-from openrlhf.grading.numeric import TooComplex, Undefined, evaluate
-from openrlhf.grading.rewriting import mapped
+from openrlhf.grading.comparing.labels import value_of
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, evaluate
+from openrlhf.grading.comparing.rewriting import mapped
+from openrlhf.grading.reading import expressions as ex
 
 _PARAMETERS = frozenset("knmjl")
 _LARGEST_RATIO = 1_000

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.text import compact, has_substance, tidy
+from openrlhf.grading.reading.text import compact, has_substance, tidy
 
 _INTEGER = r"\d{1,3}(?:(?:,|\{,\}| )\d{3})+|\d+"
 _DECIMAL = re.compile(rf"([-+]?)({_INTEGER})?(?:\.(\d*))?")

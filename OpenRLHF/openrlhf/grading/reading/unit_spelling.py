@@ -2,7 +2,7 @@
 
 import re
 
-from openrlhf.grading.units import is_unit_word, is_upright_unit
+from openrlhf.grading.knowledge.units import is_unit_word, is_upright_unit
 
 _FEET = re.compile(r"(?<=\d) ?' ?(\d+(?:\.\d+)?) ?(?:''|\"|\\text\{'' ?\})")
 _SECONDS = re.compile(r"(?<=\d) ?\"")

@@ -3,11 +3,11 @@
 from fractions import Fraction
 from itertools import permutations
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.cursor import Cursor
-from openrlhf.grading.lexer import FUNCTIONS, Token, Unreadable, names
-from openrlhf.grading.vocabulary import BARS, NOT_FACTORS
-from openrlhf.grading.words import number_from_words
+from openrlhf.grading.knowledge.words import number_from_words
+from openrlhf.grading.reading import expressions as ex
+from openrlhf.grading.reading.cursor import Cursor
+from openrlhf.grading.reading.lexer import FUNCTIONS, Token, Unreadable, names
+from openrlhf.grading.reading.vocabulary import BARS, NOT_FACTORS
 
 _CONSTANTS = {"pi": "pi", "infty": "infinity", "emptyset": "empty", "varnothing": "empty", "oslash": "empty"}
 _NUMBER_SETS = {"R": "R", "Z": "Z", "N": "N", "Q": "Q", "C": "C"}

@@ -2,8 +2,8 @@
 
 from fractions import Fraction
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.numeric import is_unknown
+from openrlhf.grading.comparing.numeric import is_unknown
+from openrlhf.grading.reading import expressions as ex
 
 _INEQUALITIES = frozenset(("<", ">", "<=", ">=", "!=", "in", "notin"))
 # Letters that ask to be solved for; |x| = 5 and x^2 + y^2 = 25 are equations, |z| = 5 and a^2 + b^2 = 25 name values.

@@ -1,6 +1,5 @@
 """Grades pairs of answers: what is cheap at once, the rest in killable worker processes."""
 
-import asyncio
 import logging
 import os
 import threading
@@ -10,8 +9,8 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.grading import quick
-from openrlhf.grading.extract import extract_answer
+from openrlhf.grading.comparing import quick
+from openrlhf.grading.extraction.extract import extract_answer
 from openrlhf.grading.policy import GradingPolicy, Verdict
 from openrlhf.utils.worker_pool import WorkerError, WorkerFailure, WorkerPool, WorkerStartError, WorkerTimeout
 
@@ -20,6 +19,7 @@ logger = logging.getLogger(__name__)
 # Of the time limit; the rest is for parsing, and for starting the next worker when this one was killed.
 _ALGEBRA_SHARE = 0.6
 _MEMORY_BYTES = 2 << 30
+_WORKER = "openrlhf.grading.pool.worker"
 Pair = tuple[str | None, str]
 
 
@@ -42,8 +42,10 @@ class GradingPool:
 
     def __init__(self, workers: int = 2, timeout: float = 5.0, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.timeout = timeout
-        self._compare = WorkerPool("openrlhf.grading.worker:comparing", workers, timeout, memory_bytes)
-        self._algebra = WorkerPool("openrlhf.grading.worker:algebra", workers, timeout * _ALGEBRA_SHARE, memory_bytes)
+        self._compare = WorkerPool("openrlhf.grading.pool.worker:comparing", workers, timeout, memory_bytes)
+        self._algebra = WorkerPool(
+            "openrlhf.grading.pool.worker:algebra", workers, timeout * _ALGEBRA_SHARE, memory_bytes
+        )
         self._counting = threading.Lock()
         self.timeouts = 0
         self.deaths = 0
@@ -116,6 +118,8 @@ class GradingPool:
 
     async def grade_async(self, prediction: str | None, gold: str, policy: GradingPolicy | None = None) -> Verdict:
         """One verdict, without blocking the event loop."""
+        import asyncio  # who awaits has it loaded; for the others it would be a third of this package's import
+
         return await asyncio.wrap_future(self.submit(prediction, gold, policy))
 
     def start(self) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, evaluate, exact, sample
+from openrlhf.grading.comparing.numeric import NotExact, TooComplex, Undefined, evaluate, exact, sample
+from openrlhf.grading.reading import expressions as ex
 
 _DIGITS = 60
 _AGREEMENT = 40

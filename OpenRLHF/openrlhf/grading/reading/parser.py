@@ -7,11 +7,11 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.arithmetic import Arithmetic
-from openrlhf.grading.lexer import Unreadable, names, tokens
-from openrlhf.grading.vocabulary import RELATIONS, SET_OPERATORS
-from openrlhf.grading.words import SCALES
+from openrlhf.grading.knowledge.words import SCALES
+from openrlhf.grading.reading import expressions as ex
+from openrlhf.grading.reading.arithmetic import Arithmetic
+from openrlhf.grading.reading.lexer import Unreadable, names, tokens
+from openrlhf.grading.reading.vocabulary import RELATIONS, SET_OPERATORS
 
 _CURRENCIES = ("$", "£", "€", "₹", "¥", "¢")
 _OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose percentage")

@@ -1,9 +1,8 @@
 """Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.families import same_families, without_declarations
-from openrlhf.grading.identity import differ_by_constant, proportional, same_multiset, same_value
-from openrlhf.grading.labels import (
+from openrlhf.grading.comparing.families import same_families, without_declarations
+from openrlhf.grading.comparing.identity import differ_by_constant, proportional, same_multiset, same_value
+from openrlhf.grading.comparing.labels import (
     as_point,
     assignments,
     distinct_labels,
@@ -15,12 +14,11 @@ from openrlhf.grading.labels import (
     value_of,
     variables_agree,
 )
-from openrlhf.grading.notations import components, has_axes, ranges_with_parameters, reconciled
-from openrlhf.grading.numeric import NotExact, TooComplex, exact, is_unknown
-from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.quantities import Quantities, by_unit
-from openrlhf.grading.realsets import NotRealSet, enumerated, same_real_set
-from openrlhf.grading.rewriting import (
+from openrlhf.grading.comparing.notations import components, has_axes, ranges_with_parameters, reconciled
+from openrlhf.grading.comparing.numeric import NotExact, TooComplex, exact, is_unknown
+from openrlhf.grading.comparing.quantities import Quantities, by_unit
+from openrlhf.grading.comparing.realsets import NotRealSet, enumerated, same_real_set
+from openrlhf.grading.comparing.rewriting import (
     cleared,
     exchanged_constants,
     expanded,
@@ -29,7 +27,9 @@ from openrlhf.grading.rewriting import (
     renamed,
     without_additive_constant,
 )
-from openrlhf.grading.words import plain_words
+from openrlhf.grading.knowledge.words import plain_words
+from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.reading import expressions as ex
 
 _SETS = (ex.SetOperation, ex.SetBuilder)
 

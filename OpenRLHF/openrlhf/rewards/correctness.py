@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from openrlhf.errors import UserError
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.pool import GradingPool, grade_responses
+from openrlhf.grading.pool.grading_pool import GradingPool, grade_responses
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
 """What the parser's layers share: which commands and marks do what."""
 
-from openrlhf.grading.lexer import names
+from openrlhf.grading.reading.lexer import names
 
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "le": "<=", "leq": "<=",

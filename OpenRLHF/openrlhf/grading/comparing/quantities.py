@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.numeric import NotExact, TooComplex, Undefined, exact
+from openrlhf.grading.comparing.identity import constant_value
+from openrlhf.grading.comparing.numeric import NotExact, TooComplex, Undefined, exact
+from openrlhf.grading.knowledge.units import GENERAL, Unit, is_unit_word, is_upright_unit, opposed, read_unit
 from openrlhf.grading.policy import GradingPolicy
-from openrlhf.grading.units import GENERAL, Unit, is_unit_word, is_upright_unit, opposed, read_unit
+from openrlhf.grading.reading import expressions as ex
 
 _DEGREES = (("angle", 1),)
 _RADIANS = (("radians", 1),)
@@ -100,8 +101,6 @@ class Quantities:
 
     def rounds_to(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether `mine` rounds to a decimal `gold` at the gold's last digit."""
-        from openrlhf.grading.identity import constant_value
-
         value: ex.Node | None = mine.value if isinstance(mine, ex.Quantity) else mine
         if isinstance(mine, ex.Quantity) and isinstance(gold, ex.Quantity):
             value = self.converted(mine, gold)

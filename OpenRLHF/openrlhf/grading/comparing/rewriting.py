@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 from itertools import permutations, product
 from typing import TypeGuard
 
-from openrlhf.grading import expressions as ex
-from openrlhf.grading.numeric import TooComplex
+from openrlhf.grading.comparing.numeric import TooComplex
+from openrlhf.grading.reading import expressions as ex
 
 _MOST_SIGNS = 4
 _SETS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)

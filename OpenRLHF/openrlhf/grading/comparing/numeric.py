@@ -12,7 +12,7 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading import expressions as ex
+from openrlhf.grading.reading import expressions as ex
 
 _MOST_BITS = 200_000
 _LARGEST_FACTORIAL = 3_000
