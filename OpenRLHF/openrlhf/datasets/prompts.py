@@ -1,7 +1,6 @@
 """Prompts for reinforcement learning and evaluation: text, token ids and the gold answer."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openrlhf.trainer.rollouts import Rollout
 from transformers import AutoTokenizer
 
 from openrlhf.datasets.prompts import build_prompts
@@ -14,7 +15,6 @@ from openrlhf.errors import UserError
 from openrlhf.rewards.functions import Rewards, open_rewards
 from openrlhf.rewards.signature import Columns, columns_of
 from openrlhf.trainer.graders import TextGrader
-from openrlhf.trainer.rollouts import Rollout
 from toy_models import save_toy
 
 Opener = Callable[..., Rewards]
