@@ -3,26 +3,21 @@
 import sys
 from collections.abc import Sequence
 
-from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.flags import build_parser, given_flags
+from openrlhf.cli.arguments import Parsed
+from openrlhf.cli.reading import run_command
+from openrlhf.config.inference import ChatConfig
 from openrlhf.config.inference_rules import chat_rules
-from openrlhf.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 something the user can mend."""
-    parser = build_parser("interactive_chat")
-    args = parser.parse_args(argv)
-    try:
-        args, notes = chat_rules(args)
-        notes += ineffective_flags(args, given_flags(parser, argv))
-        from openrlhf.inference.chat import talk  # torch: not for --help
+    return run_command("interactive_chat", argv, chat_rules, begin)
 
-        talk(args, notes)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+def begin(config: ChatConfig, notes: list[str], parsed: Parsed) -> None:
+    from openrlhf.inference.chat import talk  # torch: not for --help
+
+    talk(config, notes)
 
 
 if __name__ == "__main__":

@@ -4,20 +4,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from openrlhf.config.flags import build_parser
+from openrlhf.cli.arguments import Parsed
+from openrlhf.cli.reading import run_command
+from openrlhf.config.inference import CombinerConfig
 from openrlhf.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 something the user can mend."""
-    args = build_parser("lora_combiner").parse_args(argv)
-    try:
-        combine(args.model_path, args.lora_path, args.output_path, is_rm=args.is_rm, bf16=args.bf16)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {args.output_path}")
-    return 0
+    return run_command("lora_combiner", argv, lambda config: (config, []), begin)
+
+
+def begin(config: CombinerConfig, notes: list[str], parsed: Parsed) -> None:
+    combine(config.model_path, config.lora_path, config.output_path, is_rm=config.is_rm, bf16=config.bf16)
+    print(f"wrote {config.output_path}")
 
 
 def combine(model_path: str, lora_path: str, output_path: str, *, is_rm: bool, bf16: bool) -> None:

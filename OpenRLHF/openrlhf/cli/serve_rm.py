@@ -3,11 +3,12 @@
 import signal
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf.config.flags import build_parser
+from openrlhf.cli.arguments import Parsed
+from openrlhf.cli.reading import run_command
+from openrlhf.config.inference import ServingConfig
 from openrlhf.config.inference_rules import serving_rules
 from openrlhf.errors import UserError
 
@@ -16,17 +17,14 @@ SHUTDOWN_S = 180  # answers that are under way at the end; as long as clients wa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 ended by SIGTERM or SIGINT, 2 something the user can mend."""
-    args = build_parser("serve_rm").parse_args(argv)
+    return run_command("serve_rm", argv, serving_rules, begin)
+
+
+def begin(config: ServingConfig, notes: list[str], parsed: Parsed) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    try:
-        args, notes = serving_rules(args)
-        with bind(args.host, args.port) as listener:
-            serve(args, notes, listener)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with bind(config.server.host, config.server.port) as listener:
+        serve(config, notes, listener)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -41,22 +39,25 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(args: Namespace, notes: Sequence[str], listener: socket.socket) -> None:
+def serve(config: ServingConfig, notes: Sequence[str], listener: socket.socket) -> None:
     import uvicorn
 
     from openrlhf.rewards.reward_model import RewardModel, inspect_reward_model, local_devices
     from openrlhf.rewards.scoring_queue import ScoringQueue
     from openrlhf.rewards.server import RewardService
 
+    server = config.server
     files, found = inspect_reward_model(
-        args.reward_pretrain, head_prefix=args.value_head_prefix, normalize_reward=args.normalize_reward
+        str(server.reward_pretrain), head_prefix=server.value_head_prefix, normalize_reward=server.normalize_reward
     )
     for note in [*notes, *found]:
         print(f"note: {note}", flush=True)
-    models = [RewardModel(files, args, device, max_len=args.max_len) for device in local_devices(args.workers)]
-    line = ScoringQueue(models, workers=args.workers, batch_size=args.batch_size)
-    service = RewardService(models[0], line, max_requests=args.max_requests, max_bytes=args.max_request_mb * (1 << 20))
-    config = uvicorn.Config(
+    models = [
+        RewardModel(files, config.model, device, max_len=server.max_len) for device in local_devices(server.workers)
+    ]
+    line = ScoringQueue(models, workers=server.workers, batch_size=server.batch_size)
+    service = RewardService(models[0], line, max_requests=server.max_requests, max_bytes=server.max_request_mb << 20)
+    options = uvicorn.Config(
         service.app(),
         lifespan="off",
         server_header=False,
@@ -66,8 +67,8 @@ def serve(args: Namespace, notes: Sequence[str], listener: socket.socket) -> Non
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)  # uvicorn has handlers of its own and raises the signal again at the end
-    print(f"ready: {_url(listener)}/get_reward, {len(models)} model(s), {args.workers} worker(s)", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    print(f"ready: {_url(listener)}/get_reward, {len(models)} model(s), {server.workers} worker(s)", flush=True)
+    uvicorn.Server(options).run(sockets=[listener])
     line.close()
 
 

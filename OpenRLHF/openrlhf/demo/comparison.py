@@ -6,21 +6,23 @@ steps; models are scored on held-out problems by the grader.
 
 import json
 import time
-from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from openrlhf.config.flags import build_parser
-from openrlhf.config.rules import reference_is_a_role, rl_rules
-from openrlhf.datasets.prompts import Prompt
+from openrlhf.cli.arguments import parse
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.rules import rl_rules
+from openrlhf.config.settings import with_flags
+from openrlhf.experience.prompt import Prompt
+from openrlhf.experience.rollout import Rollout
+from openrlhf.methods.intro import Intro
 from openrlhf.models.parameters import FullParameters
 from openrlhf.rewards.functions import open_rewards
 from openrlhf.rollout.engine import Sampling
 from openrlhf.rollout.hf_engine import HfEngine
-from openrlhf.trainer.algorithm import KeepCorrect, hint_ids
-from openrlhf.trainer.algorithms import algorithm_of
+from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker
 from openrlhf.trainer.graders import TextGrader
@@ -29,7 +31,7 @@ from openrlhf.trainer.preparation import Prepared, prepare
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
 from openrlhf.trainer.role_group import LocalGroup
-from openrlhf.trainer.rollouts import Rollout, RolloutMaker
+from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.network import free_port
@@ -97,8 +99,8 @@ COMMON = (
 class LocalPolicy(PolicyWorker):
     """A policy whose engine lives in the same process: weights are copied into it."""
 
-    def __init__(self, args: Any, engine: HfEngine) -> None:
-        super().__init__(args, 0, 1)
+    def __init__(self, config: RLConfig, engine: HfEngine) -> None:
+        super().__init__(config, 0, 1)
         self._engine = engine
 
     def sync_weights(self) -> dict[str, float]:
@@ -148,22 +150,22 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
     data: what make_demo_data.py and data_preprocessing.py wrote. base: the warm-started model. The process group of one
     rank must exist.
     """
-    args, prepared = _prepare(method, budget, seed, data, base, folder)
+    prepared = _prepare(method, budget, seed, data, base, folder)
+    config = prepared.plan.config
     engine = HfEngine(str(base), dtype="float32", max_num_seqs=256)
     grader = TextGrader(open_rewards(["math"], workers=1, timeout=30.0), prepared.tokenizer)
     try:
         sampled = RolloutMaker(engine, grader, seed)
         held_out = prepared.held_out
-        evaluator = TimedEvaluator(args, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
+        evaluator = TimedEvaluator(config, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
         rollouts = GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled
         started = time.process_time()
         RLTrainer(
-            args,
             prepared.plan,
             prompts=prepared.prompts,
-            roles=_roles(method, args, prepared, engine, rollouts, evaluator),
-            log=RunLog(args, args.save_path),
-            state=TrainerState(kl_coef=args.init_kl_coef),
+            roles=_roles(prepared, engine, rollouts, evaluator),
+            log=RunLog(config),
+            state=TrainerState(kl_coef=config.kl.init_kl_coef),
         ).train()
         seconds = time.process_time() - started - evaluator.cpu_seconds
         result = {"method": method.name, "budget": budget, "seed": seed, "cpu_seconds": seconds}
@@ -185,34 +187,34 @@ def score(rollouts: RolloutMaker, problems: Sequence[Prompt]) -> dict[str, float
     return found
 
 
-def _prepare(
-    method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path
-) -> tuple[Namespace, Prepared]:
+def _prepare(method: Method, budget: str, seed: int, data: Path, base: Path, folder: Path) -> Prepared:
     held_out = str(data / "benchmark" / "demo" / "test.jsonl")
     files = ["--pretrain", str(base), "--prompt_data", str(data / "train.json"), "--save_path", str(folder)]
     files += ["--eval_dataset", held_out]
     flags = [*files, *COMMON, *BUDGETS[budget], *method.flags, "--seed", str(seed)]
-    args, _ = rl_rules(build_parser("train_ppo_ray_intro").parse_args(flags))
-    args.packing_samples = False  # on a CPU attention computes the whole square of a packed row
-    return args, prepare(args)
+    config, _ = rl_rules(parse("train_ppo_ray_intro", flags).config)
+    # On a CPU attention computes the whole square of a packed row.
+    config = with_flags(config, packing_samples=False)
+    prepared = prepare(config)
+    if method.hint == "answer":
+        return prepared
+    settings = {own.name: getattr(config.method, own.name) for own in fields(config.method)}
+    hint = _ControlHint(**settings, labels=_labels(method, prepared))
+    return replace(prepared, plan=replace(prepared.plan, config=replace(config, method=hint)))
 
 
-def _roles(
-    method: Method,
-    args: Namespace,
-    prepared: Prepared,
-    engine: HfEngine,
-    rollouts: RolloutMaker,
-    evaluator: Evaluator,
-) -> Roles:
-    policy = _local(LocalPolicy(args, engine))
-    critic = _local(CriticWorker(args, 0, 1)) if args.critic_pretrain else None
-    reference = _local(ReferenceWorker(args, 0, 1)) if reference_is_a_role(args) else None
-    algorithm = algorithm_of(args, prepared.tokenizer, policy, reference, critic)
-    if method.hint != "answer":
-        algorithm = KeepCorrect(args.intro_loss_aggregation, args.seed, _control_hint(method, args, prepared))
+def _roles(prepared: Prepared, engine: HfEngine, rollouts: RolloutMaker, evaluator: Evaluator) -> Roles:
+    config = prepared.plan.config
+    policy = _local(LocalPolicy(config, engine))
+    critic = _local(CriticWorker(config, 0, 1)) if config.has_critic else None
+    reference = _local(ReferenceWorker(config, 0, 1)) if config.reference_is_a_role else None
     return Roles(
-        policy=policy, critic=critic, engines=engine, rollouts=rollouts, algorithm=algorithm, evaluator=evaluator
+        policy=policy,
+        critic=critic,
+        engines=engine,
+        rollouts=rollouts,
+        assembler=Assembler(config, prepared.tokenizer, policy, reference, critic),
+        evaluator=evaluator,
     )
 
 
@@ -220,18 +222,26 @@ def _local(worker: Any) -> LocalGroup:
     return LocalGroup(worker, "127.0.0.1", free_port())
 
 
-def _control_hint(method: Method, args: Namespace, prepared: Prepared) -> Callable[[Prompt], tuple[int, ...]]:
-    """No hint at all, or the answer of the next problem that has another answer."""
+@dataclass(frozen=True)
+class _ControlHint(Intro):
+    """Controls of the hint: `labels` holds another answer for each prompt, or is empty for no hint at all."""
+
+    labels: Mapping[int, str] = field(default_factory=dict)
+
+    def hint(self, rollout: Rollout, group: Sequence[Rollout]) -> str:
+        return self.answer_hint(self.labels[rollout.prompt.index]) if self.labels else ""
+
+
+def _labels(method: Method, prepared: Prepared) -> dict[int, str]:
+    """For a wrong hint the answer of the next problem that has another one."""
     if method.hint == "none":
-        return lambda prompt: ()
+        return {}
     labels = {prompt.index: prompt.label for prompt in prepared.prompts}
     count = len(labels)
-
-    def wrong(prompt: Prompt) -> tuple[int, ...]:
-        others = (labels[(prompt.index + step) % count] for step in range(1, count))
-        other = next(label for label in others if label != prompt.label)
-        return hint_ids(prepared.tokenizer, args.intro_answer_template, other)
-
+    wrong = {}
+    for index, own in labels.items():
+        others = (labels[(index + step) % count] for step in range(1, count))
+        wrong[index] = next(label for label in others if label != own)
     return wrong
 
 

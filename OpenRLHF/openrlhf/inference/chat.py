@@ -1,10 +1,10 @@
 """The loop of interactive_chat: a line in, an answer out. Answers go to stdout, remarks to stderr."""
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from openrlhf.config.inference import ChatConfig, SamplingConfig
 from openrlhf.errors import UserError
 from openrlhf.inference.conversation import ChatStyle, Conversation, Style, TemplateStyle
 from openrlhf.models.loader import load_config, load_tokenizer
@@ -16,21 +16,22 @@ from openrlhf.utils.seeding import derive_seed
 _SEED = 42
 
 
-def talk(args: Namespace, notes: Sequence[str]) -> None:
+def talk(config: ChatConfig, notes: Sequence[str]) -> None:
     """Reads lines from stdin until 'exit' or its end; 'clear' starts a new conversation."""
-    tokenizer = load_tokenizer(args.pretrain, use_fast=not args.disable_fast_tokenizer)
+    model = config.model
+    tokenizer = load_tokenizer(str(model.pretrain), use_fast=not model.disable_fast_tokenizer)
     for note in notes:
         _remark(f"note: {note}")
-    max_len = _length(args)
-    style = _style(args, tokenizer)
-    conversation = Conversation(tokenizer, style, special_tokens=not args.apply_chat_template)
+    max_len = _length(config)
+    style = _style(config, tokenizer)
+    conversation = Conversation(tokenizer, style, special_tokens=not config.conversation.apply_chat_template)
     conversation.prompt_within("", _prompt_limit(max_len))  # a template or opening that does not work is refused here
     engine = HfEngine(
-        args.pretrain,
-        dtype="bfloat16" if args.bf16 else "float32",
+        str(model.pretrain),
+        dtype=model.dtype,
         max_model_len=max_len,
-        attn_implementation=args.attn_implementation,
-        load_in_4bit=args.load_in_4bit,
+        attn_implementation=model.attn_implementation,
+        load_in_4bit=model.load_in_4bit,
     )
     count = 0
     while (line := _read()) is not None:
@@ -42,11 +43,13 @@ def talk(args: Namespace, notes: Sequence[str]) -> None:
             _remark("(a new conversation)")
         elif command:
             count += 1
-            _answer(engine, conversation, line, args, max_len, derive_seed(_SEED, "chat", count))
+            _answer(engine, conversation, line, config.sampling, max_len, derive_seed(_SEED, "chat", count))
     engine.shutdown()
 
 
-def _answer(engine: HfEngine, conversation: Conversation, line: str, args: Namespace, max_len: int, seed: int) -> None:
+def _answer(
+    engine: HfEngine, conversation: Conversation, line: str, settings: SamplingConfig, max_len: int, seed: int
+) -> None:
     try:
         prompt_ids, dropped = conversation.prompt_within(line, _prompt_limit(max_len))
     except UserError as error:
@@ -55,9 +58,9 @@ def _answer(engine: HfEngine, conversation: Conversation, line: str, args: Names
     if dropped:
         _remark(f"(the conversation became too long: its first {dropped} turn(s) are forgotten)")
     sampling = Sampling(
-        temperature=0.0 if args.greedy_sampling else args.temperature,
-        top_p=1.0 if args.greedy_sampling else args.top_p,
-        repetition_penalty=args.repetition_penalty,
+        temperature=0.0 if settings.greedy_sampling else settings.temperature,
+        top_p=1.0 if settings.greedy_sampling else settings.top_p,
+        repetition_penalty=settings.repetition_penalty,
         max_new_tokens=max_len - len(prompt_ids),
     )
     try:
@@ -72,11 +75,11 @@ def _answer(engine: HfEngine, conversation: Conversation, line: str, args: Names
     conversation.add(line, prompt_ids, answer.token_ids, answer.text)
 
 
-def _length(args: Namespace) -> int:
-    positions = context_length(load_config(args.pretrain), None)
-    if args.max_len > positions:
-        _remark(f"note: the model has {positions} positions, so the conversation may take these, not {args.max_len}.")
-    return min(args.max_len, positions)
+def _length(config: ChatConfig) -> int:
+    wanted, positions = config.conversation.max_len, context_length(load_config(str(config.model.pretrain)), None)
+    if wanted > positions:
+        _remark(f"note: the model has {positions} positions, so the conversation may take these, not {wanted}.")
+    return min(wanted, positions)
 
 
 def _prompt_limit(max_len: int) -> int:
@@ -84,12 +87,12 @@ def _prompt_limit(max_len: int) -> int:
     return max_len - max(1, max_len // 4)
 
 
-def _style(args: Namespace, tokenizer: object) -> Style:
-    opening = _opening(args.ta_prompt)
-    suffix = f"{args.csft_prompt.strip()} " if args.enable_csft else ""
-    if args.apply_chat_template:
+def _style(config: ChatConfig, tokenizer: object) -> Style:
+    settings, suffix = config.conversation, config.sampling.suffix
+    opening = _opening(settings.ta_prompt)
+    if settings.apply_chat_template:
         return ChatStyle(tokenizer, opening, suffix)
-    return TemplateStyle(args.input_template, opening, suffix)
+    return TemplateStyle(settings.input_template, opening, suffix)
 
 
 def _opening(path: str | None) -> str:

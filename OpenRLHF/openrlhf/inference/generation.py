@@ -2,11 +2,11 @@
 
 import json
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openrlhf.config.inference import BatchConfig, TaskConfig
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import PromptSet, build_prompts
@@ -22,41 +22,51 @@ from openrlhf.utils.seeding import derive_seed
 Responses = dict[tuple[int, ...], Completion]
 
 
-def generate_file(args: Namespace, notes: Sequence[str]) -> None:
-    """Writes `args.output_path`: JSON lines {"input", "output"}, all prompts once, then all again for their second
+def generate_file(config: BatchConfig, notes: Sequence[str]) -> None:
+    """Writes `output_path`: JSON lines {"input", "output"}, all prompts once, then all again for their second
     responses, and so on, as in 0.6.2."""
-    prompts = read_prompts(args)
+    task = config.task
+    prompts = read_prompts(config)
     ranks = Ranks()
     if ranks.first:
-        for note in [*notes, *prompts.notes(args.prompt_max_len)]:
+        for note in [*notes, *prompts.notes(config.data.prompt_max_len)]:
             print(f"note: {note}", flush=True)
-    if args.full_determinism and args.eval_task == "generate":
+    if task.full_determinism and task.eval_task == "generate":
         from transformers import enable_full_determinism
 
-        enable_full_determinism(args.seed)
+        enable_full_determinism(task.seed)
     started = time.monotonic()
-    engine = open_generator(args)
-    requests = ranks.share(requests_for(prompts, args))
-    responses = ranks.gather(collect(engine, requests, sampling_of(args), show=ranks.first))
+    engine = open_generator(config)
+    requests = ranks.share(requests_for(prompts, task))
+    responses = ranks.gather(collect(engine, requests, sampling_of(config), show=ranks.first))
     engine.shutdown()
     if ranks.first:
-        write_rows(Path(args.output_path), prompts, responses, args.best_of_n)
-        print(_summary(responses, args.output_path, time.monotonic() - started), flush=True)
+        write_rows(Path(str(task.output_path)), prompts, responses, task.best_of_n)
+        print(_summary(responses, str(task.output_path), time.monotonic() - started), flush=True)
 
 
-def read_prompts(args: Namespace) -> PromptSet:
-    tokenizer = load_tokenizer(args.pretrain, use_fast=not args.disable_fast_tokenizer)
-    records = load_blend(
-        args.dataset, args.dataset_probs, split=args.dataset_split, seed=args.seed, max_samples=args.max_samples
-    )
+def read_prompts(config: BatchConfig) -> PromptSet:
+    data, model, task = config.data, config.model, config.task
+    tokenizer = load_tokenizer(str(model.pretrain), use_fast=not model.disable_fast_tokenizer)
     return build_prompts(
-        slice_of(records, args.iter, args.rollout_batch_size),
+        slice_of(read_records(config), task.iter, task.rollout_batch_size),
         tokenizer,
-        max_tokens=args.prompt_max_len,
-        input_key=args.input_key,
-        input_template=args.input_template,
-        apply_chat_template=args.apply_chat_template,
-        suffix=csft_suffix(args),
+        max_tokens=data.prompt_max_len,
+        input_key=data.input_key,
+        input_template=data.input_template,
+        apply_chat_template=data.apply_chat_template,
+        suffix=config.sampling.suffix,
+    )
+
+
+def read_records(config: BatchConfig) -> list[Record]:
+    data = config.data
+    return load_blend(
+        str(data.dataset),
+        data.dataset_probs,
+        split=data.dataset_split,
+        seed=config.task.seed,
+        max_samples=data.max_samples,
     )
 
 
@@ -73,50 +83,47 @@ def slice_of(records: list[Record], number: int | None, size: int) -> list[Recor
     return part
 
 
-def csft_suffix(args: Namespace) -> str:
-    """What asks a conditionally trained model for good responses; behind every prompt, as in 0.6.2."""
-    return f"{args.csft_prompt.strip()} " if args.enable_csft else ""
-
-
-def sampling_of(args: Namespace) -> Sampling:
+def sampling_of(config: BatchConfig) -> Sampling:
+    settings = config.sampling
     return Sampling(
-        temperature=0.0 if args.greedy_sampling else args.temperature,
-        top_p=1.0 if args.greedy_sampling else args.top_p,
-        repetition_penalty=args.repetition_penalty,
-        max_new_tokens=args.max_new_tokens,
+        temperature=0.0 if settings.greedy_sampling else settings.temperature,
+        top_p=1.0 if settings.greedy_sampling else settings.top_p,
+        repetition_penalty=settings.repetition_penalty,
+        max_new_tokens=config.data.max_new_tokens,
     )
 
 
-def open_generator(args: Namespace) -> RolloutEngine:
-    max_model_len = args.prompt_max_len + args.max_new_tokens
-    if args.eval_task == "generate":
+def open_generator(config: BatchConfig) -> RolloutEngine:
+    model, task = config.model, config.task
+    max_model_len = config.data.prompt_max_len + config.data.max_new_tokens
+    if task.eval_task == "generate":
         return open_engine(
-            args.pretrain,
+            str(model.pretrain),
             "hf",
-            dtype="bfloat16" if args.bf16 else "float32",
+            dtype=model.dtype,
             max_model_len=max_model_len,
-            max_num_seqs=args.micro_batch_size,
-            attn_implementation=args.attn_implementation,
+            max_num_seqs=task.micro_batch_size,
+            attn_implementation=model.attn_implementation,
         )
     return open_engine(
-        args.pretrain,
+        str(model.pretrain),
         "vllm",
-        dtype="bfloat16" if args.bf16 else "auto",
+        dtype="bfloat16" if model.bf16 else "auto",
         max_model_len=max_model_len,
-        max_num_seqs=args.max_num_seqs,
-        tensor_parallel_size=args.tp_size,
-        enable_prefix_caching=args.enable_prefix_caching,
-        seed=args.seed,
+        max_num_seqs=task.max_num_seqs,
+        tensor_parallel_size=task.tp_size,
+        enable_prefix_caching=task.enable_prefix_caching,
+        seed=task.seed,
     )
 
 
-def requests_for(prompts: PromptSet, args: Namespace) -> list[Request]:
+def requests_for(prompts: PromptSet, task: TaskConfig) -> list[Request]:
     """`best_of_n` requests per prompt. A sample's seed depends on its place in the data alone, not on the slice."""
-    first = (args.iter or 0) * args.rollout_batch_size
+    first = (task.iter or 0) * task.rollout_batch_size
     return [
-        Request((number, sample), prompt.token_ids, derive_seed(args.seed, "batch", first + prompt.index, sample))
+        Request((number, sample), prompt.token_ids, derive_seed(task.seed, "batch", first + prompt.index, sample))
         for number, prompt in enumerate(prompts.prompts)
-        for sample in range(args.best_of_n)
+        for sample in range(task.best_of_n)
     ]
 
 

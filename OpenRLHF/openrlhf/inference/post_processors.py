@@ -4,35 +4,36 @@ Rows have "input", "output" and "reward"; names, results and order are those of 
 """
 
 import statistics
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from openrlhf.config.inference import TaskConfig
 
 Row = dict[str, Any]
 
 REWARD_TEMPLATE = "{input} <rm_score>: {reward} "
 
 
-def process(name: str | None, rows: Sequence[Row], args: Namespace) -> tuple[list[Row], list[str]]:
+def process(name: str | None, rows: Sequence[Row], task: TaskConfig) -> tuple[list[Row], list[str]]:
     """The rows to write, and notes about what was left out. `name` is one of `PROCESSORS`; None changes nothing."""
-    return PROCESSORS[name](rows, args) if name else (list(rows), [])
+    return PROCESSORS[name](rows, task) if name else (list(rows), [])
 
 
-def best_of_n(rows: Sequence[Row], args: Namespace) -> tuple[list[Row], list[str]]:
+def best_of_n(rows: Sequence[Row], task: TaskConfig) -> tuple[list[Row], list[str]]:
     """Rejection sampling (Llama 2, arXiv 2307.09288, section 3.2): of each input's rows the one with the largest
     reward, the first of equal ones."""
     return [max(group, key=_reward) for group in by_input(rows)], []
 
 
-def conditional_sft(rows: Sequence[Row], args: Namespace) -> tuple[list[Row], list[str]]:
+def conditional_sft(rows: Sequence[Row], task: TaskConfig) -> tuple[list[Row], list[str]]:
     """Inputs that say the reward of what follows (arXiv 2308.12050).
 
     Under `--normalize_reward` rewards have mean 0 and standard deviation 1 over these rows. They are written with two
     decimals.
     """
-    template = args.reward_template or REWARD_TEMPLATE
+    template = task.reward_template or REWARD_TEMPLATE
     rewards = [row["reward"] for row in rows]
-    if args.normalize_reward:
+    if task.normalize_reward:
         rewards = standardised(rewards)
     return [
         {
@@ -44,7 +45,7 @@ def conditional_sft(rows: Sequence[Row], args: Namespace) -> tuple[list[Row], li
     ], []
 
 
-def preference_pairs(rows: Sequence[Row], args: Namespace) -> tuple[list[Row], list[str]]:
+def preference_pairs(rows: Sequence[Row], task: TaskConfig) -> tuple[list[Row], list[str]]:
     """The best and the worst response of each input; no pair where all have the same reward."""
     groups = by_input(rows)
     pairs = []
@@ -65,7 +66,7 @@ def preference_pairs(rows: Sequence[Row], args: Namespace) -> tuple[list[Row], l
     return pairs, [note] if left_out else []
 
 
-PROCESSORS: dict[str, Callable[[Sequence[Row], Namespace], tuple[list[Row], list[str]]]] = {
+PROCESSORS: dict[str, Callable[[Sequence[Row], TaskConfig], tuple[list[Row], list[str]]]] = {
     "rs": best_of_n,
     "csft": conditional_sft,
     "iter_dpo": preference_pairs,

@@ -1,12 +1,12 @@
 """A reward model that scores texts: prompt and response in, one number out."""
 
 import threading
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from openrlhf.config.model import LoadingConfig
 from openrlhf.errors import UserError
 from openrlhf.models.loader import find_head, load_scalar, load_tokenizer
 from openrlhf.models.ragged import RaggedRows
@@ -42,22 +42,22 @@ def inspect_reward_model(path: str, *, head_prefix: str, normalize_reward: bool)
 class RewardModel:
     """Scores rows of token ids at their last token, an end-of-sequence token. Several threads may use it at once.
 
-    args: the command's flags after the rules between them. max_len: tokens of a row.
+    config: after the rules. max_len: tokens of a row.
     """
 
-    def __init__(self, files: RewardModelFiles, args: Namespace, device: torch.device, *, max_len: int) -> None:
-        self.tokenizer = load_tokenizer(files.path, use_fast=not args.disable_fast_tokenizer)
+    def __init__(self, files: RewardModelFiles, config: LoadingConfig, device: torch.device, *, max_len: int) -> None:
+        self.tokenizer = load_tokenizer(files.path, use_fast=not config.disable_fast_tokenizer)
         self.device = device
         self.max_len = max_len
         self._scale = files.scale
         self._model = load_scalar(
             files.path,
-            args,
+            config,
             trainable=False,
             head_prefix=files.head_prefix,
             pad_token_id=self.tokenizer.pad_token_id,
         )
-        if getattr(args, "load_in_4bit", False):  # quantised weights are on the GPU already and may not be moved
+        if config.load_in_4bit:  # quantised weights are on the GPU already and may not be moved
             self._model.head.to(device)
         else:
             self._model.to(device)
