@@ -57,7 +57,7 @@ def parse(command: str, argv: Sequence[str] | None = None) -> Parsed:
         given |= changed
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     parts = {"method": build(methods[chosen], values)} if methods else {}
-    config = build(COMMANDS[command].config, values, **parts)
+    config: Any = build(COMMANDS[command].config, values, **parts)
     return Parsed(command, config, frozenset(given), methods, source)
 
 

@@ -1,4 +1,5 @@
-"""Direct preference optimisation: python3 -m openrlhf.cli.train_dpo ..., alone or under a launcher (torchrun, deepspeed)."""
+"""Direct preference optimisation: python3 -m openrlhf.cli.train_dpo ...,
+alone or under a launcher (torchrun, deepspeed)."""
 
 import sys
 from collections.abc import Sequence

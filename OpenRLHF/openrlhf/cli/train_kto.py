@@ -1,4 +1,5 @@
-"""Kahneman-Tversky optimisation: python3 -m openrlhf.cli.train_kto ..., alone or under a launcher (torchrun, deepspeed)."""
+"""Kahneman-Tversky optimisation: python3 -m openrlhf.cli.train_kto ...,
+alone or under a launcher (torchrun, deepspeed)."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""Reward models from preferences: python3 -m openrlhf.cli.train_rm ..., alone or under a launcher (torchrun, deepspeed)."""
+"""Reward models from preferences: python3 -m openrlhf.cli.train_rm ...,
+alone or under a launcher (torchrun, deepspeed)."""
 
 import sys
 from collections.abc import Sequence

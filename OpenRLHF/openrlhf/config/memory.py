@@ -67,7 +67,7 @@ def actor_memory(config: RLConfig, shape: ModelShape, world_size: int) -> dict[s
     parts["frozen copies"] = copies * shared * width
     if config.policy.enable_ema or config.method.averages_weights:
         parts["moving average"] = shared * 4
-    tokens = config.optimizer.micro_train_batch_size * (rollout.prompt_max_len + rollout.generate_max_len)
+    tokens: float = config.optimizer.micro_train_batch_size * (rollout.prompt_max_len + rollout.generate_max_len)
     tokens /= model.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from openrlhf.config.settings import setting
 from openrlhf.errors import UserError
@@ -76,7 +76,7 @@ class RLMethodConfig(MethodConfig):
 class OfflineMethodConfig(MethodConfig):
     """A method that trains on fixed data. blend_stop: until when several sources are mixed, see `load_blend`."""
 
-    blend_stop: ClassVar[str] = "first_exhausted"
+    blend_stop: ClassVar[Literal["first_exhausted", "all_exhausted"]] = "first_exhausted"
 
 
 POSTERIORS = ("online", "ema", "initial")

@@ -308,6 +308,6 @@ def _check_same_gpus(config: RLConfig, one: str, other: str) -> None:
 
 
 def hinted_evaluation(config: RLConfig) -> tuple[int, int]:
-    """Every how many steps, and on how many prompts, accuracy is measured with the answer in the hint; (-1, 0) never."""
+    """Every how many steps, and on how many prompts, the answer in the hint is tried; (-1, 0): never."""
     method = config.method
     return (method.hinted_eval_steps, method.hinted_eval_prompts) if isinstance(method, AnswerHint) else (-1, 0)

@@ -30,7 +30,7 @@ def talk(config: ChatConfig, notes: Sequence[str]) -> None:
         str(model.pretrain),
         dtype=model.dtype,
         max_model_len=max_len,
-        attn_implementation=model.attn_implementation,
+        attn_implementation=str(model.attn_implementation),
         load_in_4bit=model.load_in_4bit,
     )
     count = 0

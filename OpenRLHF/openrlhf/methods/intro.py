@@ -46,7 +46,7 @@ class Intro(HintedMethod, CorrectOnly):
         "w_median": "its median",
         "w_max": "the largest one",
         "w_clipped_share": "share of candidates whose w is at the clip",
-        "w_ess_share": "effective sample size (Σw)² / (N Σw²): 1 where all are equal, 1/N where one outweighs all others",
+        "w_ess_share": "effective sample size (Σw)² / (N Σw²): 1 where all are equal, 1/N where one outweighs the rest",
         "kl_posterior": "KL(p‖q) per token in nats, over the whole vocabulary",
         "entropy": "of q per token, nats",
         "loglik": "mean log-probability of the rationale's tokens",

@@ -44,7 +44,7 @@ class KTO(Responses):
         "kl": "the reference point z, of the whole batch; its mismatched rows are not counted in batch_tokens",
     }
 
-    label_key: str | None = setting("label", "Field that says whether a response is desirable.")
+    label_key: str = setting("label", "Field that says whether a response is desirable.")
     ref_offload: bool = switch("Keep the reference model in CPU memory.")
     beta: float = setting(0.01, "Strength of the pull towards the reference model.", more_than=0)
     desirable_loss_weight: float = setting(1.0, "Weight of desirable samples.", at_least=0)

@@ -42,7 +42,7 @@ class ProcessReward(OfflineMethod):
     }
 
     input_key: str = setting("input", "Field that holds the text.")
-    label_key: str | None = setting("label", "Field that holds the labels of the steps.")
+    label_key: str = setting("label", "Field that holds the labels of the steps.")
     placeholder_token: str | None = setting(
         None, "Token that marks the end of each reasoning step in process supervision."
     )
@@ -63,7 +63,7 @@ class ProcessReward(OfflineMethod):
     def _tokens(self, tokenizer: Any) -> Any:
         from openrlhf.datasets.process import StepTokens
 
-        return StepTokens.build(tokenizer, self.placeholder_token, self.reward_tokens or None)
+        return StepTokens.build(tokenizer, str(self.placeholder_token), self.reward_tokens or None)
 
     def samples(
         self, records: Sequence[dict[str, Any]], tokenizer: Any, config: OfflineConfig

@@ -1,4 +1,4 @@
-"""From rewards to advantages: what policy gradients are put together from. Floats and CPU tensors of single responses."""
+"""From rewards to advantages: the parts of policy gradients, on CPU tensors of single responses."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Between sampling and the update: which rollouts a method trains on, what roles say of them, and the rows they become."""
+"""Between sampling and the update: which rollouts are trained on, what roles say of them, the rows they become."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
