@@ -13,12 +13,13 @@ from torchrl.objectives.utils import _clip_value_loss
 from torchrl.objectives.value.functional import generalized_advantage_estimate, reward2go
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from openrlhf.models.scorer import Scores
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import MicroBatch, collate
+from openrlhf.models.scores import Scores
 from openrlhf.objectives.advantages import discounted_returns, generalised_advantages
 from openrlhf.objectives.kl import KlTerm
 from openrlhf.objectives.policy import PolicyObjective
 from openrlhf.objectives.value import ValueObjective
-from openrlhf.trainer.batching import Example, MicroBatch, collate
 from openrlhf.utils.tally import Tally
 
 ROWS, LONGEST, EPSILON = 12, 30, 0.2

@@ -8,16 +8,17 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 import torch
-from openrlhf.objectives.dpo import DpoObjective
-from openrlhf.objectives.kto import KtoObjective
-from openrlhf.objectives.reward import RewardObjective
 from torch import Tensor
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.reward_trainer import RewardTrainer
 
-from openrlhf.models.scorer import Scores
-from openrlhf.trainer.batching import Example, collate
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import collate
+from openrlhf.methods.dpo import DpoObjective
+from openrlhf.methods.kto import KtoObjective
+from openrlhf.methods.rm import RewardObjective
+from openrlhf.models.scores import Scores
 from openrlhf.utils.tally import Tally
 
 PAIRS = 16

@@ -13,14 +13,14 @@ from transformers.loss.loss_utils import ForCausalLMLoss, ForTokenClassification
 from trl.experimental.gkd import GKDTrainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "OpenRLHF" / "tests"))
-from openrlhf.objectives.distill import DistillObjective
-from openrlhf.objectives.process import ProcessObjective
-from openrlhf.objectives.sft import SftObjective
-
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import collate
+from openrlhf.methods.kd import DistillObjective
+from openrlhf.methods.prm import ProcessObjective
 from openrlhf.models.actor import Actor
-from openrlhf.models.scorer import Scores
+from openrlhf.models.scores import Scores
 from openrlhf.objectives.base import Objective
-from openrlhf.trainer.batching import Example, collate
+from openrlhf.objectives.likelihood import LikelihoodObjective
 from openrlhf.utils.tally import Tally
 from toy_models import toy_config, toy_model
 
@@ -94,7 +94,7 @@ def theirs(name: str) -> tuple[float, list[Tensor]]:
 
 
 COMPARED: dict[str, Callable[[], Objective]] = {
-    "sft": SftObjective,
+    "sft": LikelihoodObjective,
     "distillation": lambda: DistillObjective(WEIGHT),
     "process": lambda: ProcessObjective(REWARD_TOKENS),
 }

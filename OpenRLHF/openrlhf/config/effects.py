@@ -36,7 +36,10 @@ def ineffective_flags(
 
 
 def _reasons(config: Any, methods: Mapping[str, type[MethodConfig]], dense: bool) -> Iterator[tuple[str, str]]:
-    for _, flag in flags_of(type(config)):
+    kinds = [type(config)]
+    if isinstance(config, RLConfig | OfflineConfig):
+        kinds.append(type(config.method))
+    for _, flag in (found for kind in kinds for found in flags_of(kind)):
         if flag.without_effect:
             yield flag.name, flag.without_effect
     if isinstance(config, TrainConfig) and config.model.aux_loss_coef > 0 and dense:

@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from openrlhf.config.commands import COMMANDS, DEFAULTS
-from openrlhf.config.flags import build_parser, given_flags
-from openrlhf.config.tables import ALL_GROUPS
+
+from configuring import Flat, parsed
+from openrlhf.cli.arguments import build_parser, given_flags
+from openrlhf.cli.commands import COMMANDS
+from openrlhf.config.method import RLMethodConfig
+from openrlhf.config.settings import flags_of
+from openrlhf.methods.registry import METHODS, methods_of
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "openrlhf_0_6_2_flags.json"
 UPSTREAM = {
@@ -38,7 +42,9 @@ def actions(command: str) -> dict[str, argparse.Action]:
 ACTIONS = {command: actions(command) for command in COMMANDS}
 
 
-ADDED_CHOICES = ("dr_grpo", "raft")  # of --advantage_estimator
+# Of --advantage_estimator: the declarations say which methods are not OpenRLHF's.
+ADDED_CHOICES = {m.name for m in METHODS if issubclass(m, RLMethodConfig) and not m.in_openrlhf}
+OWN = {"--config"}
 
 
 def test_the_facts_cover_eleven_commands_and_555_flags():
@@ -86,6 +92,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         **offline,
         "train_ppo_ray": training
         | {
+            "--method",
             "--rollout_engine",
             "--vllm_kv_cache_mb",
             "--sync_timeout",
@@ -103,7 +110,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         | {"--num_sample_rationales"},
         "serve_rm": {"--workers", "--max_requests", "--max_request_mb"},
     }.get(command, set())
-    assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added
+    assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN
 
 
 def test_the_intro_command_takes_every_flag_of_ppo_with_intro_as_the_default_estimator():
@@ -116,26 +123,36 @@ def test_the_intro_command_takes_every_flag_of_ppo_with_intro_as_the_default_est
 
 
 def test_intro_defaults_are_the_published_setting():
-    args = build_parser("train_ppo_ray_intro").parse_args([])
+    args = Flat(parsed("train_ppo_ray_intro").config)
     assert (args.intro_num_candidates, args.intro_top_k, args.intro_clip_max) == (5, 20, 200.0)
     assert args.intro_answer_template.format(answer="7") == " ###Answer:7 ###Solution:"
     assert (args.intro_estimator, args.intro_posterior) == ("sampled", "online")
     assert (args.intro_loss_aggregation, args.intro_temperature) == ("seq-mean", 1.0)
 
 
-def test_each_flag_is_written_once_and_used_by_some_command():
-    names = [flag.name for group in ALL_GROUPS.values() for flag in group]
-    assert len(names) == len(set(names))
-    assert set(names) == {name for flags in COMMANDS.values() for name in flags}
-    for command, flags in COMMANDS.items():
-        assert len(flags) == len(set(flags))
-        assert set(DEFAULTS[command]) <= set(flags)
+def flags_of_a(command: str) -> dict[str, str]:
+    """Name and help of each flag of a command's parts and methods."""
+    kinds = [COMMANDS[command].config, *methods_of(command).values()]
+    return {flag.name: flag.help for kind in kinds for _, flag in flags_of(kind)}
 
 
-def test_each_flag_explains_itself_in_a_sentence():
-    for flag in (flag for group in ALL_GROUPS.values() for flag in group):
-        assert flag.help.endswith("."), flag.name
-        assert len(flag.help.split()) >= 3, flag.name
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_leaves_out_or_changes_is_there_to_be_left_out_or_changed(command: str):
+    own, names = COMMANDS[command], flags_of_a(command)
+    assert set(own.without.split()) <= names.keys()
+    assert set(own.defaults) <= names.keys() - set(own.without.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_flag_means_one_thing_in_a_command_and_explains_itself_in_a_sentence(command: str):
+    kinds = [COMMANDS[command].config, *methods_of(command).values()]
+    meanings: dict[str, set[tuple]] = {}
+    for kind in kinds:
+        for _, flag in flags_of(kind):
+            meanings.setdefault(flag.name, set()).add((flag.help, flag.kind, flag.choices))
+            assert flag.help.endswith("."), flag.name
+            assert len(flag.help.split()) >= 3, flag.name
+    assert [name for name, found in meanings.items() if len(found) > 1] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -146,7 +163,7 @@ def test_help_is_printed_with_every_flag_in_a_group(command: str):
     assert stop.value.code == 0
     groups = text.getvalue().split("\n\n")
     assert not any(part.startswith("options:") and "--" in part.replace("--help", "") for part in groups)
-    for name in COMMANDS[command]:
+    for name in flags_of_a(command).keys() - set(COMMANDS[command].without.split()):
         assert f"--{name}" in text.getvalue()
 
 
@@ -175,7 +192,7 @@ def test_the_lora_combiner_requires_its_three_paths(capsys):
 
 def test_the_number_of_gpus_is_asked_for_only_when_it_is_not_given():
     code = (
-        "import sys; from openrlhf.config.flags import build_parser; p = build_parser('batch_inference');"
+        "import sys; from openrlhf.cli.arguments import build_parser; p = build_parser('batch_inference');"
         "assert p.parse_args(['--tp_size', '4']).tp_size == 4; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -183,7 +200,7 @@ def test_the_number_of_gpus_is_asked_for_only_when_it_is_not_given():
 
 def test_flags_and_rules_import_nothing_heavy():
     code = (
-        "import sys; import openrlhf.config.flags, openrlhf.config.effects;"
+        "import sys; import openrlhf.cli.reading;"
         "heavy = {'torch', 'transformers', 'ray', 'vllm', 'deepspeed', 'datasets', 'numpy'};"
         "heavy &= set(sys.modules);"
         "assert not heavy, heavy"

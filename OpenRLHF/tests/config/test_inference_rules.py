@@ -1,38 +1,43 @@
 """Rules between the flags of batch_inference, interactive_chat and serve_rm, one sentence each."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from openrlhf.config.flags import build_parser, given_flags
 
-from openrlhf.config.effects import ineffective_flags
+from configuring import Flat, parsed
+from openrlhf.cli.reading import settled
 from openrlhf.config.inference_rules import batch_rules, chat_rules, serving_rules
 from openrlhf.errors import UserError
 
 BATCH = ["--pretrain", "m", "--dataset", "d.jsonl", "--output_path", "out.jsonl", "--tp_size", "1"]
 GENERATE = ["--eval_task", "generate", *BATCH]
+RULES = {"batch_inference": batch_rules, "interactive_chat": chat_rules, "serve_rm": serving_rules}
 
 
-def batch(*argv: str) -> tuple[Namespace, list[str]]:
-    return batch_rules(build_parser("batch_inference").parse_args([*GENERATE, *argv]))
+def after_rules(command: str, *argv: str) -> tuple[Flat, list[str]]:
+    config, notes = RULES[command](parsed(command, *argv).config)
+    return Flat(config), notes
 
 
-def serve(*argv: str) -> tuple[Namespace, list[str]]:
-    return serving_rules(build_parser("serve_rm").parse_args(["--reward_pretrain", "r", *argv]))
+def batch(*argv: str) -> tuple[Flat, list[str]]:
+    return after_rules("batch_inference", *GENERATE, *argv)
+
+
+def serve(*argv: str) -> tuple[Flat, list[str]]:
+    return after_rules("serve_rm", "--reward_pretrain", "r", *argv)
 
 
 def ineffective(command: str, *argv: str) -> set[str]:
-    parser = build_parser(command)
-    lines = ineffective_flags(parser.parse_args(argv), given_flags(parser, argv))
+    _, notes = settled(parsed(command, *argv), RULES[command])
+    lines = [note for note in notes if " has no effect: " in note]
     return {line.split(" has no effect: ")[0].removeprefix("--") for line in lines}
 
 
 @pytest.mark.parametrize("task", ["generate", "generate_vllm", "rm"])
 def test_a_task_with_model_data_and_output_is_enough(task: str):
-    args, notes = batch_rules(build_parser("batch_inference").parse_args(["--eval_task", task, *BATCH]))
+    args, notes = after_rules("batch_inference", "--eval_task", task, *BATCH)
     assert notes == []
-    assert (args.attn_implementation, args.packing_samples, args.post_processor) == ("sdpa", False, None)
+    assert (args.attn_implementation, args.post_processor) == ("sdpa", None)
 
 
 @pytest.mark.parametrize("missing", ["--pretrain", "--dataset", "--output_path", "--eval_task"])
@@ -41,7 +46,7 @@ def test_what_is_missing_is_named(missing: str):
     at = argv.index(missing)
     del argv[at : at + 2]
     with pytest.raises(UserError, match=missing):
-        batch_rules(build_parser("batch_inference").parse_args(argv))
+        after_rules("batch_inference", *argv)
 
 
 def test_an_output_path_that_is_a_folder_is_refused(tmp_path: Path):
@@ -120,11 +125,10 @@ def test_a_reward_server_that_cannot_work_is_refused(flags: list[str], said: str
 
 
 def test_a_chat_needs_a_model_and_the_file_that_it_opens_with():
-    parser = build_parser("interactive_chat")
     with pytest.raises(UserError, match="--pretrain is missing"):
-        chat_rules(parser.parse_args([]))
+        after_rules("interactive_chat")
     with pytest.raises(UserError, match="--ta_prompt none: there is no such file"):
-        chat_rules(parser.parse_args(["--pretrain", "m", "--ta_prompt", "none"]))
+        after_rules("interactive_chat", "--pretrain", "m", "--ta_prompt", "none")
 
 
 def test_flags_of_other_tasks_are_said_to_have_no_effect():

@@ -1,8 +1,8 @@
 """What the plan refuses because it would not fit into a GPU; sizes worked out by hand."""
 
 import pytest
-from openrlhf.config.flags import build_parser
 
+from configuring import parsed
 from openrlhf.config.memory import GIB, ModelShape
 from openrlhf.config.plan import describe, make_plan
 from openrlhf.config.rules import rl_rules
@@ -17,8 +17,8 @@ TRAINING = "--bf16 --zero_stage 3 --gradient_checkpointing"
 
 def plan(*flags: str, gpu_gib: float | None = 24.0) -> str:
     argv = [*f"{REQUIRED} {COLOCATED} {TRAINING}".split(), *flags]
-    args, _notes = rl_rules(build_parser("train_ppo_ray_intro").parse_args(argv))
-    return describe(make_plan(args, 1024), SHAPE, None, gpu_gib)
+    config, _notes = rl_rules(parsed("train_ppo_ray_intro", *argv).config)
+    return describe(make_plan(config, 1024), SHAPE, None, gpu_gib)
 
 
 def test_the_parts_of_an_actor_rank():

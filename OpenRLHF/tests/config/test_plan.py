@@ -1,9 +1,8 @@
 """Batch arithmetic and learning rates, worked out by hand."""
 
-from argparse import Namespace
-
 import pytest
 
+from configuring import rl_config
 from openrlhf.config.plan import make_plan
 from openrlhf.config.schedule import learning_rate, warmup_steps
 from openrlhf.errors import UserError
@@ -26,12 +25,12 @@ FLAGS = {
 
 def test_the_published_run_on_the_train_split() -> None:
     """5,584 prompts: five batches of 1,024 give 5 × 32 steps, the last 464 give ⌈1,856 / 128⌉ = 15."""
-    plan = make_plan(Namespace(**FLAGS), 5584)
+    plan = make_plan(rl_config(**FLAGS), 5584)
     assert (plan.steps, plan.optimizer_steps, plan.warmup) == (6, 175, 6)
 
 
 def test_a_data_set_smaller_than_a_batch_still_makes_a_step() -> None:
-    plan = make_plan(Namespace(**{**FLAGS, "num_episodes": 3}), 10)
+    plan = make_plan(rl_config(**{**FLAGS, "num_episodes": 3}), 10)
     assert (plan.steps, plan.optimizer_steps) == (3, 3)
     assert plan.learning_rate(0) == 5e-7  # one warm-up step, which already trains
     assert plan.learning_rate(2) == pytest.approx(5e-8)
@@ -39,7 +38,7 @@ def test_a_data_set_smaller_than_a_batch_still_makes_a_step() -> None:
 
 def test_while_the_policy_is_frozen_its_schedule_waits() -> None:
     """Six rollout batches of 32 updates each but the last; the first two are the critic's alone."""
-    plan = make_plan(Namespace(**{**FLAGS, "critic_pretrain": "c", "freezing_actor_steps": 2}), 5584)
+    plan = make_plan(rl_config(**{**FLAGS, "critic_pretrain": "c", "freezing_actor_steps": 2}), 5584)
     assert (plan.frozen_steps, plan.policy_steps) == (64, 111)
     assert plan.learning_rate(64) == pytest.approx(5e-7 / 4)  # the first of ⌈0.03 × 111⌉ warm-up steps
     assert plan.critic_learning_rate(0) == pytest.approx(9e-6 / 6)

@@ -1,34 +1,27 @@
 """Rules of train_rm, train_dpo and train_kto, and what they say about flags without effect."""
 
-from argparse import Namespace
-from collections.abc import Callable
-
 import pytest
-from openrlhf.config.flags import build_parser, given_flags
 
-from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.rules import dpo_rules, kto_rules, rm_rules
+from configuring import Flat, parsed
+from openrlhf.cli.reading import settled as with_notes
+from openrlhf.config.rules import offline_rules
 from openrlhf.errors import UserError
 
-RULES: dict[str, Callable] = {"train_rm": rm_rules, "train_dpo": dpo_rules, "train_kto": kto_rules}
 
-
-def parsed(command: str, *argv: str) -> Namespace:
-    return build_parser(command).parse_args(["--pretrain", "m", "--dataset", "d", *argv])
-
-
-def settled(command: str, *argv: str) -> Namespace:
-    return RULES[command](parsed(command, *argv))[0]
+def settled(command: str, *argv: str) -> Flat:
+    return Flat(offline_rules(parsed(command, "--pretrain", "m", "--dataset", "d", *argv).config)[0])
 
 
 def ineffective(command: str, *argv: str) -> list[str]:
-    return ineffective_flags(settled(command, *argv), given_flags(build_parser(command), argv))
+    notes = with_notes(parsed(command, "--pretrain", "m", "--dataset", "d", *argv), offline_rules)[1]
+    return [note for note in notes if "has no effect" in note]
 
 
 def test_defaults_of_0_6_2_pass():
     assert settled("train_rm").value_head_prefix == "score"
-    assert settled("train_dpo").ref_pretrain == "m"
-    assert settled("train_dpo", "--ref_pretrain", "r").ref_pretrain == "r"
+    for argv, expected in ((), "m"), (("--ref_pretrain", "r"), "r"):
+        config = settled("train_dpo", *argv).config
+        assert config.method.reference_model(config).path == expected
     assert settled("train_kto", "--output_key", "out").beta == 0.01
 
 
@@ -71,6 +64,6 @@ def test_flags_without_effect_are_named():
         "--input_template has no effect: there is no --prompt_key, so chosen and rejected fields hold prompt and"
         " response."
     ]
-    assert ineffective("train_kto", "--apply_chat_template", "--input_template", "Q: {}") == [
+    assert ineffective("train_kto", "--output_key", "o", "--apply_chat_template", "--input_template", "Q: {}") == [
         "--input_template has no effect: --apply_chat_template writes the prompt."
     ]

@@ -1,14 +1,14 @@
 """Rules between flags, one sentence each."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from openrlhf.config.flags import build_parser, given_flags
 
+from configuring import Flat, parsed
+from openrlhf.cli.reading import settled
 from openrlhf.config import rules
-from openrlhf.config.effects import ineffective_flags
-from openrlhf.config.rules import kd_rules, needs_reference, prm_rules, rl_rules, sft_rules
+from openrlhf.config.rules import offline_rules, rl_rules
+from openrlhf.config.settings import values_of
 from openrlhf.errors import UserError
 from toy_models import toy_config, toy_experts
 
@@ -16,44 +16,52 @@ BASE = ["--pretrain", "m", "--prompt_data", "d.json", "--label_key", "answer", "
 PPO = ["--pretrain", "m", "--prompt_data", "d.json", "--remote_rm_url", "http://host/score"]
 
 
-def intro(*argv: str) -> tuple[Namespace, list[str]]:
-    return rl_rules(build_parser("train_ppo_ray_intro").parse_args([*BASE, *argv]))
+def rl(command: str, *argv: str) -> tuple[Flat, list[str]]:
+    config, notes = rl_rules(parsed(command, *argv).config)
+    return Flat(config), notes
 
 
-def ppo(*argv: str) -> tuple[Namespace, list[str]]:
-    return rl_rules(build_parser("train_ppo_ray").parse_args([*PPO, *argv]))
+def intro(*argv: str) -> tuple[Flat, list[str]]:
+    return rl("train_ppo_ray_intro", *BASE, *argv)
 
 
-def sft(*argv: str) -> tuple[Namespace, list[str]]:
-    return sft_rules(build_parser("train_sft").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))
+def ppo(*argv: str) -> tuple[Flat, list[str]]:
+    return rl("train_ppo_ray", *PPO, *argv)
+
+
+def offline(command: str, *argv: str) -> tuple[Flat, list[str]]:
+    config, notes = offline_rules(parsed(command, "--pretrain", "m", "--dataset", "d", *argv).config)
+    return Flat(config), notes
+
+
+def sft(*argv: str) -> tuple[Flat, list[str]]:
+    return offline("train_sft", *argv)
 
 
 def ineffective(*argv: str) -> dict[str, str]:
-    parser = build_parser("train_ppo_ray_intro")
-    settled, _ = rl_rules(parser.parse_args([*BASE, *argv]))
-    lines = ineffective_flags(settled, given_flags(parser, [*BASE, *argv]))
-    return dict(line.split(" has no effect: ") for line in lines)
+    _, notes = settled(parsed("train_ppo_ray_intro", *BASE, *argv), rl_rules)
+    return dict(note.split(" has no effect: ") for note in notes if " has no effect: " in note)
 
 
 def test_plain_intro_needs_no_more_than_model_data_label_and_samples():
     args, notes = intro()
     assert notes == []
-    assert (args.remote_rm_url, args.critic_pretrain, args.packing_samples) == (["math"], None, True)
+    assert (args.config.reward.sources, args.critic_pretrain, args.packing_samples) == (["math"], None, True)
     assert args.attn_implementation == "sdpa"
-    assert not needs_reference(args)
+    assert not args.needs_reference
 
 
-def test_the_parsed_namespace_is_left_as_it_was():
-    args = build_parser("train_ppo_ray_intro").parse_args([*BASE, "--input_template", "None"])
-    before = dict(vars(args))
-    rl_rules(args)
-    assert vars(args) == before
+def test_the_parsed_configuration_is_left_as_it_was():
+    config = parsed("train_ppo_ray_intro", *BASE, "--input_template", "None").config
+    before = values_of(config)
+    rl_rules(config)
+    assert values_of(config) == before
 
 
 def test_only_gae_keeps_a_critic():
     args, notes = ppo("--advantage_estimator", "reinforce", "--critic_pretrain", "c")
     assert args.critic_pretrain is None
-    assert notes == ["--critic_pretrain is dropped: only --advantage_estimator gae trains a critic."]
+    assert notes == ["--critic_pretrain is dropped: REINFORCE++ trains no critic."]
 
 
 def test_gae_without_critic_starts_it_from_the_policy_under_a_remote_reward():
@@ -63,15 +71,14 @@ def test_gae_without_critic_starts_it_from_the_policy_under_a_remote_reward():
 
 
 def test_gae_without_critic_starts_it_from_the_first_reward_model():
-    parser = build_parser("train_ppo_ray")
-    args, _ = rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--reward_pretrain", "r1,r2"]))
+    args, _ = rl("train_ppo_ray", "--pretrain", "m", "--prompt_data", "d", "--reward_pretrain", "r1,r2")
     assert args.critic_pretrain == "r1"
-    assert args.remote_rm_url is None
+    assert (args.config.reward.sources, args.config.reward.models) == ([], ["r1", "r2"])
 
 
 @pytest.mark.parametrize("estimator", ["rloo", "reinforce_baseline", "group_norm"])
 def test_estimators_that_compare_responses_refuse_a_single_one(estimator: str):
-    with pytest.raises(UserError, match=f"{estimator} compares .* --n_samples_per_prompt is 1: give at least 2"):
+    with pytest.raises(UserError, match=r"needs several responses .* --n_samples_per_prompt is 1: give at least 2"):
         ppo("--advantage_estimator", estimator)
     assert ppo("--advantage_estimator", estimator, "--n_samples_per_prompt", "2")[0].n_samples_per_prompt == 2
 
@@ -87,7 +94,7 @@ def test_reinforce_and_gae_accept_a_single_sample():
 
 def test_reward_urls_are_split_on_commas():
     urls = "http://a:5000/get_reward, https://b/get_reward"
-    assert ppo("--remote_rm_url", urls)[0].remote_rm_url == [
+    assert ppo("--remote_rm_url", urls)[0].config.reward.sources == [
         "http://a:5000/get_reward",
         "https://b/get_reward",
     ]
@@ -98,7 +105,7 @@ def test_a_reward_file_must_exist_and_stand_alone(tmp_path: Path):
     with pytest.raises(UserError, match=r"grade.py: there is no such file"):
         intro("--remote_rm_url", str(file))
     file.write_text("def reward_func(queries, prompts, labels): ...\n", encoding="utf-8")
-    assert intro("--remote_rm_url", str(file))[0].remote_rm_url == [str(file)]
+    assert intro("--remote_rm_url", str(file))[0].config.reward.sources == [str(file)]
     with pytest.raises(UserError, match="only URLs can be summed"):
         intro("--remote_rm_url", f"{file},http://a")
     with pytest.raises(UserError, match=r"ftp://a is neither a .py file, nor a URL"):
@@ -106,9 +113,8 @@ def test_a_reward_file_must_exist_and_stand_alone(tmp_path: Path):
 
 
 def test_ppo_without_any_reward_is_refused():
-    parser = build_parser("train_ppo_ray")
     with pytest.raises(UserError, match="no reward: give --remote_rm_url"):
-        rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d"]))
+        rl("train_ppo_ray", "--pretrain", "m", "--prompt_data", "d")
 
 
 @pytest.mark.parametrize(("template", "notes"), [("None", 0), ("", 0), ("Question:", 1)])
@@ -134,7 +140,7 @@ def test_intro_packs_unless_told_not_to():
 
 
 def test_pretraining_data_go_with_policy_gradients_alone():
-    with pytest.raises(UserError, match=r"--advantage_estimator intro adds no loss on plain text"):
+    with pytest.raises(UserError, match=r"InTRO adds no loss on plain text"):
         intro("--pretrain_data", "text.jsonl")
     assert ppo("--pretrain_data", "text.jsonl", "--packing_samples")[0].pretrain_data == "text.jsonl"
 
@@ -190,7 +196,6 @@ def test_policy_and_reference_on_the_same_gpus_have_equally_many():
 
 
 def test_critic_and_reward_on_the_same_gpus_have_equally_many():
-    parser = build_parser("train_ppo_ray")
     argv = [
         "--pretrain",
         "m",
@@ -203,14 +208,14 @@ def test_critic_and_reward_on_the_same_gpus_have_equally_many():
         "2",
     ]
     with pytest.raises(UserError, match="--critic_num_nodes is 1 and --reward_num_nodes is 2"):
-        rl_rules(parser.parse_args(argv))
+        rl("train_ppo_ray", *argv)
 
 
 def test_intro_loads_a_reference_only_for_a_kl_loss_that_weighs_something():
-    assert needs_reference(intro("--use_kl_loss")[0])
-    assert not needs_reference(intro("--use_kl_loss", "--init_kl_coef", "0")[0])
-    assert needs_reference(ppo()[0])
-    assert not needs_reference(ppo("--init_kl_coef", "0")[0])
+    assert intro("--use_kl_loss")[0].needs_reference
+    assert not intro("--use_kl_loss", "--init_kl_coef", "0")[0].needs_reference
+    assert ppo()[0].needs_reference
+    assert not ppo("--init_kl_coef", "0")[0].needs_reference
 
 
 @pytest.mark.parametrize(
@@ -242,9 +247,8 @@ def test_what_cannot_work_is_refused_with_the_flag_to_change(argv: list[str], me
 
 
 def test_intro_without_a_label_key_is_refused():
-    parser = build_parser("train_ppo_ray_intro")
     with pytest.raises(UserError, match="--label_key"):
-        rl_rules(parser.parse_args(["--pretrain", "m", "--prompt_data", "d", "--n_samples_per_prompt", "4"]))
+        rl("train_ppo_ray_intro", "--pretrain", "m", "--prompt_data", "d", "--n_samples_per_prompt", "4")
 
 
 def test_flash_attention_is_used_where_installed_and_replaced_with_a_note_elsewhere(monkeypatch):
@@ -337,7 +341,7 @@ def test_flags_that_do_nothing_for_intro_say_so_when_given():
     ]
     said = ineffective(*argv)
     assert set(said) == {word for word in argv if word.startswith("--")}
-    assert said["--gamma"] == "InTRO has no advantages; a response is either right and trained on, or it is not."
+    assert said["--lambd"] == "InTRO has no such setting; gae has it."
     assert said["--init_kl_coef"] == "InTRO has no KL term without --use_kl_loss."
 
 
@@ -362,18 +366,17 @@ def test_intro_flags_have_no_effect_under_another_estimator():
     said = ineffective(
         "--advantage_estimator", "rloo", "--remote_rm_url", "http://r", "--intro_top_k", "5", "--gamma", "0.9"
     )
-    assert said == {"--intro_top_k": "--advantage_estimator is rloo, not intro."}
+    assert said == {"--intro_top_k": "RLOO has no such setting; intro has it."}
 
 
 def test_a_balancing_loss_has_no_effect_on_a_dense_model(tmp_path: Path):
-    parser = build_parser("train_sft")
     for config, expected in (
         (toy_config(), ["--aux_loss_coef has no effect: the model is no mixture of experts."]),
         (toy_experts().config, []),
     ):
         config.save_pretrained(tmp_path)
         argv = ["--pretrain", str(tmp_path), "--dataset", "d", "--max_len", "99", "--aux_loss_coef", "0.1"]
-        assert ineffective_flags(parser.parse_args(argv), given_flags(parser, argv)) == expected
+        assert settled(parsed("train_sft", *argv, "--pretrain_mode"), offline_rules)[1] == expected
 
 
 def test_split_rows_are_packed_and_go_through_sdpa():
@@ -404,12 +407,12 @@ def test_sft_rules():
 
 
 def test_a_process_reward_model_needs_a_placeholder_and_none_or_several_reward_tokens():
-    def prm(*argv: str) -> Namespace:
-        return prm_rules(build_parser("train_prm").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))[0]
+    def prm(*argv: str) -> Flat:
+        return offline("train_prm", *argv)[0]
 
-    assert prm("--placeholder_token", "ки").reward_tokens is None
-    assert prm("--placeholder_token", "ки", "--reward_tokens").reward_tokens is None
-    assert prm("--placeholder_token", "ки", "--reward_tokens", "+", "-").reward_tokens == ["+", "-"]
+    assert not prm("--placeholder_token", "ки").reward_tokens
+    assert not prm("--placeholder_token", "ки", "--reward_tokens").reward_tokens
+    assert prm("--placeholder_token", "ки", "--reward_tokens", "+", "-").reward_tokens == ("+", "-")
     with pytest.raises(UserError, match="--placeholder_token is missing"):
         prm()
     with pytest.raises(UserError, match="at least two"):
@@ -417,8 +420,8 @@ def test_a_process_reward_model_needs_a_placeholder_and_none_or_several_reward_t
 
 
 def test_distillation_needs_a_teacher_and_a_weight_between_0_and_1():
-    def kd(*argv: str) -> Namespace:
-        return kd_rules(build_parser("train_kd").parse_args(["--pretrain", "m", "--dataset", "d", *argv]))[0]
+    def kd(*argv: str) -> Flat:
+        return offline("train_kd", *argv)[0]
 
     assert kd("--teacher_model", "t").kd_coef == 0.4
     with pytest.raises(UserError, match="--teacher_model is missing"):

@@ -4,9 +4,9 @@ import pickle
 
 import pytest
 
+from openrlhf.config.rules import check_template
 from openrlhf.datasets.prompts import build_prompts
 from openrlhf.datasets.sampler import EpochSampler
-from openrlhf.datasets.templates import check_template
 from openrlhf.errors import UserError
 
 RECORDS = [

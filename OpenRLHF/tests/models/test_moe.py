@@ -1,18 +1,17 @@
 """When a balancing loss exists."""
 
-from argparse import Namespace
-
 import pytest
 import torch
 from transformers import AutoConfig, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
+from openrlhf.config.model import ModelConfig
 from openrlhf.errors import UserError
 from openrlhf.models.moe import is_mixture_of_experts, router_balance
 from toy_models import toy_config, toy_experts
 
 
-def flags(coef: float = 0.1, reentrant: bool = False) -> Namespace:
-    return Namespace(
+def flags(coef: float = 0.1, reentrant: bool = False) -> ModelConfig:
+    return ModelConfig(
         aux_loss_coef=coef, gradient_checkpointing=reentrant, gradient_checkpointing_use_reentrant=reentrant
     )
 
@@ -32,7 +31,7 @@ def test_dense_models_and_a_weight_of_zero_have_none() -> None:
     assert not is_mixture_of_experts(toy_config())
     assert router_balance(toy_config(), flags()) is None
     assert router_balance(MixtralConfig(), flags(0)) is None
-    assert router_balance(MixtralConfig(), Namespace()) is None
+    assert router_balance(MixtralConfig(), ModelConfig()) is None
 
 
 def test_what_would_silently_train_without_it_is_refused() -> None:

@@ -1,26 +1,35 @@
 """Advantages and the losses that use them, worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from openrlhf.models.scorer import Scores
+from openrlhf.experience.example import Example, idle_example
+from openrlhf.experience.micro_batch import MicroBatch, collate
+from openrlhf.methods.policy_gradient import PolicyGradient
+from openrlhf.methods.registry import METHODS
+from openrlhf.models.scores import Scores
 from openrlhf.objectives.advantages import (
     discounted_returns,
     generalised_advantages,
     normalised,
-    outcomes,
     token_rewards,
 )
-from openrlhf.objectives.kl import KlTerm, approximate_kl
+from openrlhf.objectives.kl import approximate_kl
 from openrlhf.objectives.policy import PolicyObjective
 from openrlhf.objectives.value import ValueObjective
-from openrlhf.trainer.batching import Example, MicroBatch, collate, idle_example
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.utils.tally import Tally
 
 NAN = float("nan")
+
+
+def outcomes(rewards: list[float], estimator: str) -> list[float]:
+    method = next(kind for kind in METHODS if kind.name == estimator)
+    assert issubclass(method, PolicyGradient)
+    return method().compared(rewards)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +146,9 @@ def test_a_kl_loss_has_a_gradient_and_counts_tokens_as_the_loss_does() -> None:
     old = torch.tensor([-1.0, -2.0, -0.5])
     reference = [-1.5, -2.0, -0.25]
     logprobs = old.clone().requires_grad_()
-    batch = batch_of({"advantage": [0.0] * 3, "old_logprob": old.tolist(), "reference": reference})
-    objective = PolicyObjective(0.2, kl=KlTerm(2.0, "k2"))
+    columns = {"advantage": [0.0] * 3, "old_logprob": old.tolist(), "reference": reference}
+    batch = replace(batch_of(columns), figures={"kl_coef": 2.0})
+    objective = PolicyObjective(0.2, kl="k2")
     assert objective.needs_reference
     loss = objective.loss(scores_of(logprobs), batch, Tally())
     loss.backward()

@@ -1,18 +1,27 @@
-"""The properties of InTRO that INTRO.md §5 lists, without DeepSpeed (1, 2, 3, 4, 5, 7)."""
+"""The properties that every implementation of InTRO has, without DeepSpeed."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from openrlhf.objectives.intro import IntroConfig, IntroObjective, intro_loss, token_weights
 
+from configuring import rl_config
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import collate
+from openrlhf.methods.intro import Intro, IntroObjective, intro_loss
 from openrlhf.models.actor import Actor
-from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead
-from openrlhf.trainer.batching import Example, collate
+from openrlhf.models.scorer import ScoringHead
+from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.utils.tally import Tally
 from toy_models import toy_model
 
 CPU = torch.device("cpu")
+
+
+def token_weights(lengths: list[int], aggregation: str) -> list[float]:
+    method = Intro(loss_aggregation=aggregation)
+    return method.weights(lengths, rl_config())
 
 
 def make_examples(count: int = 5, hint: tuple[int, ...] = (35, 36, 37), aggregation: str = "seq-mean") -> list[Example]:
@@ -35,14 +44,15 @@ def make_examples(count: int = 5, hint: tuple[int, ...] = (35, 36, 37), aggregat
     ]
 
 
-def run(actor: Actor, examples: list[Example], config: IntroConfig, chunk_size: int = 512) -> tuple[float, Tally]:
+def run(actor: Actor, examples: list[Example], config: Intro, chunk_size: int = 512) -> tuple[float, Tally]:
     """One micro-batch with the online posterior; gradients add up in the actor's parameters."""
-    objective = IntroObjective(config, chunk_size)
+    objective = IntroObjective(config)
     batch = collate(examples, CPU, num_candidates=objective.num_candidates, with_posterior=True)
     with torch.no_grad():
         posterior = actor(batch.posterior_rows)
     tally = Tally()
-    loss = objective.loss(Scores(*actor(batch.rows, objective.spec(batch), posterior)), batch, tally)
+    spec = replace(objective.spec(batch), chunk_size=chunk_size)
+    loss = objective.loss(Scores(*actor(batch.rows, spec, posterior)), batch, tally)
     loss.backward()
     return float(loss.detach()), tally
 
@@ -59,7 +69,7 @@ def test_equal_logits_give_unit_weights_and_the_mean_candidate_likelihood(clip_m
     hidden = torch.randn(5, 6)
     spec = ScoreSpec(torch.randint(0, 17, (5,)), torch.rand(5, 4), top_k=8)
     scores = Scores(*head(hidden, spec, hidden))
-    loss, w = intro_loss(scores, torch.full((5,), 0.2), IntroConfig(clip_max=clip_max))
+    loss, w = intro_loss(scores, torch.full((5,), 0.2), Intro(clip_max=clip_max))
     torch.testing.assert_close(w, torch.ones(5, 4))
     torch.testing.assert_close(loss, -scores.candidate_logprobs.mean())
 
@@ -74,7 +84,7 @@ def test_the_exact_form_has_gradient_q_minus_p() -> None:
     lengths, kept = [2, 4], 2
     weights = torch.tensor(token_weights(lengths, "seq-mean")).repeat_interleave(torch.tensor(lengths))
     scores = Scores(*head(logits, ScoreSpec(torch.zeros(6, dtype=torch.long), cross_entropy=True), posterior))
-    loss, _ = intro_loss(scores, weights, IntroConfig(estimator="exact"))
+    loss, _ = intro_loss(scores, weights, Intro(estimator="exact"))
     loss.backward()
     size = torch.tensor(lengths).repeat_interleave(torch.tensor(lengths))[:, None]
     expected = (torch.softmax(logits.detach(), -1) - torch.softmax(posterior, -1)) / (kept * size)
@@ -91,7 +101,7 @@ def test_the_sampled_gradient_is_unbiased_without_cut_forcing_and_clip() -> None
     hidden = logits.repeat(draws, 1).requires_grad_()
     spec = ScoreSpec(torch.zeros(draws, dtype=torch.long), torch.rand(draws, 2), top_k=0, force_target=False)
     scores = Scores(*head(hidden, spec, posterior.repeat(draws, 1)))
-    loss, _ = intro_loss(scores, torch.ones(draws), IntroConfig(clip_max=math.inf))
+    loss, _ = intro_loss(scores, torch.ones(draws), Intro(clip_max=math.inf))
     (samples,) = torch.autograd.grad(loss, hidden)
     exact = torch.softmax(logits, -1) - torch.softmax(posterior, -1)
     error = samples.mean(0) - exact[0]
@@ -118,7 +128,7 @@ def test_a_hand_computed_case() -> None:
     scores = Scores(*head(q.log(), spec, p.log()))
     assert scores.candidates.tolist() == [[0, 1], [0, 0]]
     weights = torch.tensor(token_weights([2], "seq-mean")).repeat(2)
-    loss, w = intro_loss(scores, weights, IntroConfig(clip_max=2.5))
+    loss, w = intro_loss(scores, weights, Intro(clip_max=2.5))
     torch.testing.assert_close(w, torch.tensor([[0.5, 2.0], [2.5, 2.5]]))
     assert float(loss.detach()) == pytest.approx(3.625 * math.log(2), rel=1e-6)
     # KL(p‖q) = 1/4 ln 1/2 + 1/2 ln 2 = 1/4 ln 2, and 0.7 ln 2.8 + 0.3 ln 0.4
@@ -132,7 +142,7 @@ def test_the_posterior_row_gets_no_gradient(estimator: str) -> None:
     hidden = torch.randn(5, 6, requires_grad=True)
     posterior = torch.randn(5, 6, requires_grad=True)
     spec = ScoreSpec(torch.zeros(5, dtype=torch.long), torch.rand(5, 3), cross_entropy=estimator == "exact")
-    loss, w = intro_loss(Scores(*head(hidden, spec, posterior)), torch.ones(5), IntroConfig(estimator))
+    loss, w = intro_loss(Scores(*head(hidden, spec, posterior)), torch.ones(5), Intro(estimator=estimator))
     loss.backward()
     assert posterior.grad is None
     assert not w.requires_grad
@@ -142,18 +152,18 @@ def test_the_posterior_row_gets_no_gradient(estimator: str) -> None:
 def test_rows_of_weight_zero_leave_every_gradient_bit_identical() -> None:
     actor = Actor(toy_model(), packed=False)
     examples = make_examples(3)
-    run(actor, examples, IntroConfig())
+    run(actor, examples, Intro())
     without = gradients(actor)
-    run(actor, examples, IntroConfig())
+    run(actor, examples, Intro())
     wrong = Example(ids=(1, 2, 3, 4), scored=(2, 3), weight=0.0, hint=(5,), hint_at=2, seed=9)
-    run(actor, [wrong], IntroConfig())
+    run(actor, [wrong], Intro())
     assert torch.equal(gradients(actor), without)
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "exact"])
 @pytest.mark.parametrize("aggregation", ["seq-mean", "token-mean"])
 def test_packed_padded_single_rows_and_chunk_sizes_agree(estimator: str, aggregation: str) -> None:
-    config = IntroConfig(estimator)
+    config = Intro(estimator=estimator)
     examples = make_examples(aggregation=aggregation)
     model = toy_model()
     results = []
@@ -173,14 +183,12 @@ def test_the_hint_reaches_the_posterior_between_prompt_and_rationale() -> None:
     assert example.with_hint() == ([1, 2, 8, 9, 3, 4], [4, 5])
     # with an empty hint both rows are the same, so w = 1
     actor = Actor(toy_model())
-    _, tally = run(actor, make_examples(hint=()), IntroConfig())
+    _, tally = run(actor, make_examples(hint=()), Intro())
     metrics = tally.metrics()
-    assert metrics["w"] == pytest.approx(1.0, abs=1e-5)
+    assert metrics["w_mean"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["kl_posterior"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_weights_normalise_over_sequences_or_tokens() -> None:
     assert token_weights([2, 8], "seq-mean") == [1 / 4, 1 / 16]
     assert token_weights([2, 8], "token-mean") == [1 / 10, 1 / 10]
-    with pytest.raises(ValueError, match="seq-mean"):
-        token_weights([2], "sum")

@@ -1,17 +1,20 @@
 """Losses of reward models, DPO and KTO against values worked out by hand."""
 
 import math
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
 import torch
-from openrlhf.objectives.dpo import DpoObjective, dpo_loss
-from openrlhf.objectives.kto import KtoObjective, kto_loss, mismatch
-from openrlhf.objectives.reward import RewardObjective, pairwise_loss
 from torch import Tensor, tensor
 
-from openrlhf.models.scorer import Scores
-from openrlhf.trainer.batching import Example, MicroBatch, collate, idle_example
+from openrlhf.experience.example import Example, idle_example
+from openrlhf.experience.micro_batch import MicroBatch, collate
+from openrlhf.methods.dpo import DpoObjective, dpo_loss
+from openrlhf.methods.kto import KtoObjective, kto_loss, mismatch
+from openrlhf.methods.rm import RewardObjective, pairwise_loss
+from openrlhf.models.scores import Scores
+from openrlhf.objectives.base import AsideRow
 from openrlhf.utils.tally import Tally
 
 LN3 = math.log(3)  # σ(ln 3) = 3/4, σ(−ln 3) = 1/4
@@ -120,23 +123,9 @@ def test_kto_weighs_gains_and_losses_around_the_reference_point():
     torch.testing.assert_close(losses, tensor([2.0 * (1 - 3 / 4), 3.0 * (1 - 1 / 4)]))
 
 
-class TwoModels:
-    """A learner that knows one log-probability per token id, under the policy and under the reference model."""
-
-    def __init__(self, policy: float, reference: float) -> None:
-        self.policy, self.reference = policy, reference
-
-    def _of(self, micro_batches, value: float) -> list:
-        return [[[value * example.ids[p] for p in example.scored] for example in micro] for micro in micro_batches]
-
-    def outputs(self, micro_batches) -> list:
-        return self._of(micro_batches, self.policy)
-
-    def reference_outputs(self, micro_batches) -> list:
-        return self._of(micro_batches, self.reference)
-
-    def sum_over_ranks(self, value: float) -> float:
-        return value
+def aside(rows: list[Example], policy: float, reference: float) -> list[AsideRow]:
+    """Rows as two models score them that know one log-probability per token id."""
+    return [AsideRow(e, [policy * e.ids[p] for p in e.scored], [reference * e.ids[p] for p in e.scored]) for e in rows]
 
 
 def test_kto_estimates_its_kl_on_mismatched_rows_and_trains_on_the_others():
@@ -144,21 +133,26 @@ def test_kto_estimates_its_kl_on_mismatched_rows_and_trains_on_the_others():
     samples = [row(ids=(7, 5), scored=(1,), label=1.0), row(ids=(8, 2, 1), scored=(1, 2), label=0.0)]
     weighted = objective.weighted(samples)
     assert [e.ids for e in weighted] == [(7, 5), (7, 2, 1), (8, 2, 1), (8, 5)]
-    trained = objective.before_step(TwoModels(-0.5, -1.0), [weighted[:2], weighted[2:]])
-    assert trained == [[weighted[0]], [weighted[2]]]
-    assert objective.kl == pytest.approx((0.5 * 3 + 0.5 * 5) / 2)
-    assert [e.weight for micro in trained for e in micro] == [0.5, 0.5]
-    objective.before_step(TwoModels(-1.0, -0.5), [weighted])
-    assert objective.kl == 0.0  # an estimate below 0 says nothing
+    trained, mismatched = objective.set_aside(weighted)
+    assert (list(trained), list(mismatched)) == ([weighted[0], weighted[2]], [weighted[1], weighted[3]])
+    assert [e.weight for e in trained] == [0.5, 0.5]
+    figures = objective.step_figures(aside(mismatched, -0.5, -1.0))
+    assert figures == {"kl": pytest.approx((0.5 * 3 + 0.5 * 5) / 2)}
+
+
+def test_an_estimate_of_ktos_kl_below_zero_says_nothing():
+    objective, rows = KtoObjective(beta=1.0), [row(label=1.0)]
+    tally = Tally()
+    objective.loss(scores(tensor([0.5])), replace(batch(rows, torch.zeros(1)), figures={"kl": -2.0}), tally)
+    assert tally.metrics()["kl"] == 0.0
 
 
 def test_kto_averages_over_the_batch_and_logs_rewards_by_label():
     objective = KtoObjective(beta=1.0, undesirable_weight=2.0)
-    objective.kl = 0.5
     rows = [row(label=1.0, weight=0.5), row(4, 2, label=0.0, weight=0.5), idle_example()]
     policy = tensor([0.5 + LN3, 0.25, 0.25, 5.0], requires_grad=True)
     tally = Tally()
-    loss = objective.loss(scores(policy), batch(rows, torch.zeros(4)), tally)
+    loss = objective.loss(scores(policy), replace(batch(rows, torch.zeros(4)), figures={"kl": 0.5}), tally)
     torch.testing.assert_close(loss, tensor((1 / 4 + 2.0 * 1 / 2) / 2))
     loss.backward()
     # ∓ λ β σ' / B with σ'(ln 3) = 3/16 and σ'(0) = 1/4
@@ -183,5 +177,4 @@ def test_a_batch_with_a_single_prompt_has_nothing_to_mismatch_and_a_kl_of_zero()
     objective = KtoObjective()
     weighted = objective.weighted([row(ids=(1, 5), scored=(1,)), row(ids=(1, 6), scored=(1,))])
     assert [e.weight for e in weighted] == [0.5, 0.0, 0.5, 0.0]
-    objective.before_step(TwoModels(-0.5, -1.0), [weighted])
-    assert objective.kl == 0.0
+    assert objective.step_figures(aside(list(objective.set_aside(weighted)[1]), -0.5, -1.0)) == {"kl": 0.0}

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
-from openrlhf.objectives.distill import DistillObjective
-from openrlhf.objectives.process import ProcessObjective
 
-from openrlhf.models.scorer import Scores, ScoringHead
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import MicroBatch, collate
+from openrlhf.methods.kd import DistillObjective
+from openrlhf.methods.prm import ProcessObjective
+from openrlhf.models.scorer import ScoringHead
+from openrlhf.models.scores import Scores
 from openrlhf.objectives.base import Objective
-from openrlhf.trainer.batching import Example, MicroBatch, collate
 from openrlhf.utils.tally import Tally
 
 # log-probabilities of the vocabulary 0 … 3 in every position: 0.1, 0.2, 0.3, 0.4

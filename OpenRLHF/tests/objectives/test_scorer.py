@@ -5,7 +5,8 @@ import torch
 
 from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
-from openrlhf.models.scorer import Scores, ScoreSpec, ScoringHead, draw_candidates
+from openrlhf.models.scorer import ScoringHead, draw_candidates
+from openrlhf.models.scores import Scores, ScoreSpec
 from toy_models import toy_model
 
 ROWS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 17]]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openrlhf.trainer.rollouts import Rollout
 from transformers import AutoTokenizer
 
 from openrlhf.datasets.prompts import build_prompts
 from openrlhf.errors import UserError
+from openrlhf.experience.rollout import Rollout
 from openrlhf.rewards.functions import Rewards, open_rewards
 from openrlhf.rewards.signature import Columns, columns_of
 from openrlhf.trainer.graders import TextGrader

@@ -1,11 +1,11 @@
 """Reward models: how texts become rows, which layer scores them, and rewards against transformers' own class."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
+from openrlhf.config.model import LoadingConfig
 from openrlhf.errors import UserError
 from openrlhf.models.loader import find_head
 from openrlhf.rewards.reward_model import RewardModel, inspect_reward_model
@@ -13,7 +13,7 @@ from toy_models import byte_tokenizer, save_toy, save_toy_reward_model, toy_rewa
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 END_ID = 256
-ARGS = Namespace(bf16=False, attn_implementation="sdpa", packing_samples=False, disable_fast_tokenizer=False)
+CONFIG = LoadingConfig(attn_implementation="sdpa")
 
 
 def ids(text: str) -> list[int]:
@@ -22,7 +22,7 @@ def ids(text: str) -> list[int]:
 
 def load(path: str, normalize: bool = False, max_len: int = 64) -> RewardModel:
     files, _ = inspect_reward_model(path, head_prefix="score", normalize_reward=normalize)
-    return RewardModel(files, ARGS, torch.device("cpu"), max_len=max_len)
+    return RewardModel(files, CONFIG, torch.device("cpu"), max_len=max_len)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,10 @@ def test_the_head_is_the_one_that_the_config_names_or_else_the_one_asked_for(tmp
     ]
     row = [*ids("hello"), END_ID]
     torch.testing.assert_close(
-        RewardModel(files, ARGS, torch.device("cpu"), max_len=64).score([row]), [toy_reward(5, row)], rtol=0, atol=1e-5
+        RewardModel(files, CONFIG, torch.device("cpu"), max_len=64).score([row]),
+        [toy_reward(5, row)],
+        rtol=0,
+        atol=1e-5,
     )
 
 

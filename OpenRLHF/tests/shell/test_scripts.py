@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from configuring import Flat, parsed
+
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = sorted(path for path in (*ROOT.glob("*.sh"), *ROOT.glob("code/**/*.sh"), ROOT / ".ci/run") if path.is_file())
 
@@ -68,12 +70,11 @@ def training_command(tmp_path):
 
 
 def test_the_training_script_is_the_published_configuration(training_command):
-    from openrlhf.config.flags import build_parser
 
     gpus, *command = training_command(PRETRAIN="some/model")
     assert gpus == "3,4,5,6,7"
     assert command[:3] == ["python3", "-m", "openrlhf.cli.train_ppo_ray_intro"]
-    args = build_parser("train_ppo_ray_intro").parse_args(command[3:])
+    args = Flat(parsed("train_ppo_ray_intro", *command[3:]).config)
     assert args.pretrain == "some/model"
     assert (args.actor_num_gpus_per_node, args.vllm_num_engines, args.vllm_tensor_parallel_size) == (4, 1, 1)
     assert (args.micro_train_batch_size, args.train_batch_size, args.rollout_batch_size) == (2, 128, 1024)
@@ -92,23 +93,22 @@ def test_the_training_script_is_the_published_configuration(training_command):
     ("script", "method"), list(zip(TRAINING_SCRIPTS, ("intro", "group_norm", "rloo", "reinforce", "gae"), strict=True))
 )
 def test_every_method_trains_on_the_same_data_and_five_gpus(training_command, script, method):
-    from openrlhf.config.flags import build_parser
 
     from openrlhf.config.rules import rl_rules
     from openrlhf.trainer.ray.cluster import layout
 
     gpus, *command = training_command(script=script, PRETRAIN="some/model")
     assert gpus == "3,4,5,6,7"
-    args, _ = rl_rules(build_parser("train_ppo_ray_intro").parse_args([*command[3:], "--attn_implementation", "sdpa"]))
-    assert args.advantage_estimator == method
+    config, _ = rl_rules(parsed("train_ppo_ray_intro", *command[3:], "--attn_implementation", "sdpa").config)
+    args = Flat(config)
+    assert config.method.name == method
     assert args.save_path.endswith(f"qwen2.5-1.5b-{method}")
     assert (args.rollout_batch_size, args.n_samples_per_prompt, args.train_batch_size) == (1024, 4, 128)
     assert args.actor_learning_rate == 5e-7
-    assert sum(own.ranks for own in layout(args, engines=1, reward_models=0)) == 5
+    assert sum(own.ranks for own in layout(config)) == 5
 
 
 def test_flags_that_are_appended_count_and_switches_can_be_taken_away(training_command):
-    from openrlhf.config.flags import build_parser
 
     gpus, *command = training_command(
         "--temperature",
@@ -118,7 +118,7 @@ def test_flags_that_are_appended_count_and_switches_can_be_taken_away(training_c
         SWITCHES="",
         CUDA_VISIBLE_DEVICES="0,1",
     )
-    args = build_parser("train_ppo_ray_intro").parse_args(command[3:])
+    args = Flat(parsed("train_ppo_ray_intro", *command[3:]).config)
     assert gpus == "0,1"
     assert args.temperature == 1.0
     assert args.intro_answer_template == " A: {answer} $x `y`"

@@ -1,6 +1,5 @@
 """Run by the tests, one process per rank (launching.py): optimiser steps of any objective."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,10 @@ import torch
 import torch.distributed as dist
 from launching import run_as_rank
 
+from configuring import rl_config
+
 if TYPE_CHECKING:
+    from openrlhf.config.reinforcement import RLConfig
     from openrlhf.trainer.learner import Learner
 
 FLAGS = {
@@ -20,7 +22,7 @@ FLAGS = {
     "grad_accum_dtype": None,
     "max_norm": 0.0,
     "l2": 0.0,
-    "adam_betas": [0.9, 0.95],
+    "adam_betas": (0.9, 0.95),
     "seed": 1,
     "gradient_checkpointing": False,
     "gradient_checkpointing_use_reentrant": False,
@@ -34,7 +36,6 @@ FLAGS = {
     "use_liger_kernel": False,
     "attn_implementation": "sdpa",
     "ring_attn_size": 1,
-    "advantage_estimator": "intro",
     "intro_estimator": "sampled",
     "intro_num_candidates": 5,
     "intro_top_k": 20,
@@ -54,16 +55,15 @@ FLAGS = {
 
 
 def examples(count: int = 7) -> list:
-    from openrlhf.objectives.intro import token_weights
 
-    from openrlhf.trainer.batching import Example
+    from openrlhf.experience.example import Example
 
     generator = torch.manual_seed(5)
     rows = []
     for _ in range(count):
         sizes = torch.randint(1, 9, (2,), generator=generator).tolist()
         rows.append([torch.randint(0, 256, (size,), generator=generator).tolist() for size in sizes])
-    weights = token_weights([len(z) for _, z in rows], "seq-mean")
+    weights = [1.0 / (count * len(z)) for _, z in rows]
     return [
         Example(
             ids=tuple(x + z),
@@ -89,27 +89,30 @@ def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
     }
 
 
-def build_learner(kind: type, args: Namespace, task: str) -> "Learner":
+def build_learner(kind: type, config: "RLConfig", task: str, critic: bool) -> "Learner":
     """A policy with the objective that the flags name, or the critic; `task` names something else to train."""
-    from openrlhf.objectives.dpo import DpoObjective
-    from openrlhf.objectives.reward import RewardObjective
-    from openrlhf.objectives.rl import rl_objective
-    from openrlhf.objectives.sft import SftObjective
-
+    from openrlhf.methods.dpo import DpoObjective
+    from openrlhf.methods.rm import RewardObjective
+    from openrlhf.objectives.likelihood import LikelihoodObjective
     from openrlhf.objectives.value import ValueObjective
+    from openrlhf.trainer.frozen import FrozenActor
     from openrlhf.trainer.networks import trainable_actor, trainable_scalar
     from openrlhf.trainer.posterior import supply_frozen_models
 
+    path = str(config.model.pretrain)
     if task == "reward":
-        network = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=False)
-        return kind(args, network, RewardObjective(), 1e-2)
-    if args.advantage_estimator == "critic":
-        critic = trainable_scalar(args.pretrain, args, head_prefix="score", at_predictors=True)
-        return kind(args, critic, ValueObjective(args.value_clip), 1e-2)
+        network = trainable_scalar(path, config, head_prefix="score", at_predictors=False)
+        return kind(config, network, RewardObjective(), 1e-2)
+    if critic:
+        network = trainable_scalar(path, config, head_prefix="score", at_predictors=True)
+        return kind(config, network, ValueObjective(config.critic.value_clip), 1e-2)
     # a small β, so that the large steps here do not saturate the loss
-    objective = {"sft": SftObjective(7), "dpo": DpoObjective(0.01, nll_coef=0.1)}.get(task) or rl_objective(args)
-    learner = kind(args, trainable_actor(args.pretrain, args), objective, 1e-2)
-    supply_frozen_models(learner, args, 0)
+    objective = {"sft": LikelihoodObjective(), "dpo": DpoObjective(0.01, nll_coef=0.1)}.get(task)
+    objective = objective or config.method.objective(config)
+    learner = kind(config, trainable_actor(path, config), objective, 1e-2)
+    supply_frozen_models(learner, config, 0)
+    if objective.needs_reference and learner.reference is None:  # elsewhere on ranks of its own
+        learner.reference = FrozenActor(path, config, 0)
     return learner
 
 
@@ -135,8 +138,10 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
     task, naps = options.pop("task", ""), options.pop("naps", False)
-    args = Namespace(**{**FLAGS, **options})
-    learner = build_learner(Recorder, args, task)
+    method = options.pop("advantage_estimator", "intro")
+    critic = method == "critic"
+    config = rl_config(**{"method": "gae" if critic else method, **FLAGS, **options})
+    learner = build_learner(Recorder, config, task, critic)
     first = 0
     if resume:
         saved = latest_state(Path(checkpoint))
@@ -148,11 +153,11 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         rows, objective = examples(count), learner.objective
         if task:
             rows = objective.weighted(rows)
-        shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, args.ring_attn_size)
-        tally = learner.train_step(shares[rank], 1e-2)
+        shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, config.model.ring_attn_size)
+        tally = learner.train_step(shares[rank], 1e-2, figures={"kl_coef": FLAGS["init_kl_coef"]})
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)
-        losses.append(float(total) / args.ring_attn_size)  # ranks that share rows have the same loss
+        losses.append(float(total) / config.model.ring_attn_size)  # ranks that share rows have the same loss
         if naps:
             nap(learner)
         if checkpoint and not resume and step == 0:

@@ -3,23 +3,23 @@
 A scenario (see launching.py) names an `objective` and has flags and settings besides.
 """
 
-from argparse import Namespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from launching import run_as_rank
 from learner_program import FLAGS
-from openrlhf.objectives.dpo import DpoObjective
-from openrlhf.objectives.kto import KtoObjective
-from openrlhf.objectives.reward import RewardObjective
 
+from configuring import rl_config
+from openrlhf.experience.example import Example
+from openrlhf.methods.dpo import DpoObjective
+from openrlhf.methods.kto import KtoObjective
+from openrlhf.methods.rm import RewardObjective
 from openrlhf.objectives.base import Objective
-from openrlhf.trainer.batching import Example
 
 OBJECTIVES = {
     "reward": lambda: RewardObjective(margin_loss=True),
-    "dpo": lambda: DpoObjective(beta=0.2, label_smoothing=0.1, nll_coef=0.3, chunk_size=7),
+    "dpo": lambda: DpoObjective(beta=0.2, label_smoothing=0.1, nll_coef=0.3),
     "ipo": lambda: DpoObjective(beta=0.2, ipo=True),
     "kto": lambda: KtoObjective(beta=0.1, desirable_weight=1.5, max_len=9),
 }
@@ -72,15 +72,15 @@ def run(settings: dict[str, Any], rank: int, world_size: int) -> dict:
 
     options = dict(settings)
     name, micro, steps = options.pop("objective"), options.pop("micro", 99), options.pop("steps", 1)
-    args = Namespace(**{**FLAGS, **options})
+    config, path = rl_config(**{**FLAGS, **options}), options["pretrain"]
     objective: Objective = OBJECTIVES[name]()
     if name == "reward":
-        network = trainable_scalar(args.reward_model, args, 257, head_prefix="score", at_predictors=False)
+        network = trainable_scalar(options["reward_model"], config, 257, head_prefix="score", at_predictors=False)
     else:
-        network = trainable_actor(args.pretrain, args, 257)
-    learner = Recorder(args, network, objective, 1e-3)
+        network = trainable_actor(path, config, 257)
+    learner = Recorder(config, network, objective, 1e-3)
     if objective.needs_reference:
-        learner.reference = FrozenActor(args.reference, args, 257)
+        learner.reference = FrozenActor(options["reference"], config, 257)
 
     def share() -> list[list[Example]]:
         return split_over_ranks(objective.weighted(examples(name)), world_size, micro, objective.rows_per_sample)[rank]

@@ -1,31 +1,24 @@
 """LoRA adapters on disk: what lora_combiner takes and refuses; which layers get matrices. Without ranks."""
 
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
+import peft
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from openrlhf.cli.lora_combiner import main
+from openrlhf.config.model import LoraConfig, ModelConfig
 from openrlhf.errors import UserError
 from openrlhf.models.adapters import adapter_tensors
 from openrlhf.models.loader import load_actor, load_scalar
 from openrlhf.models.saving import save_pretrained
 from toy_models import byte_tokenizer, save_toy
 
-FLAGS = Namespace(
-    bf16=False,
-    attn_implementation="sdpa",
-    gradient_checkpointing=False,
-    lora_rank=2,
-    lora_alpha=16,
-    lora_dropout=0.0,
-    target_modules="all-linear",
-    packing_samples=False,
-)
+CONFIG = ModelConfig(attn_implementation="sdpa", lora=LoraConfig(lora_rank=2))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +42,7 @@ def train(model: torch.nn.Module) -> torch.nn.Module:
 def test_an_adapter_that_peft_made_is_merged_as_peft_does(kind: str, base: str, tmp_path: Path) -> None:
     auto = AutoModelForCausalLM if kind == "CAUSAL_LM" else AutoModelForSequenceClassification
     model = auto.from_pretrained(base, **({} if kind == "CAUSAL_LM" else {"num_labels": 1}))
-    adapted = train(get_peft_model(model, LoraConfig(task_type=kind, r=3, target_modules=["q_proj", "up_proj"])))
+    adapted = train(get_peft_model(model, peft.LoraConfig(task_type=kind, r=3, target_modules=["q_proj", "up_proj"])))
     adapted.save_pretrained(tmp_path / "peft")
     is_rm = [] if kind == "CAUSAL_LM" else ["--is_rm"]
     out = tmp_path / "out"
@@ -60,7 +53,7 @@ def test_an_adapter_that_peft_made_is_merged_as_peft_does(kind: str, base: str, 
 
 
 def test_a_reward_models_head_keeps_its_name(base: str, tmp_path: Path) -> None:
-    model = train(load_scalar(base, FLAGS, trainable=True, head_prefix="value_head", new_head=True))
+    model = train(load_scalar(base, CONFIG, trainable=True, head_prefix="value_head", new_head=True))
     save_pretrained(model, byte_tokenizer(), tmp_path / "rm", source=base)
     argv = ["--model_path", base, "--lora_path", tmp_path / "rm" / "adapter", "--output_path", tmp_path / "out"]
     assert combine(*argv, "--is_rm", "--bf16") == 0
@@ -85,7 +78,7 @@ def test_what_does_not_belong_together_is_refused(
     change: dict[str, str | None], message: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     save_toy(tmp_path / "other", hidden_size=96)
-    save_pretrained(load_actor(base, FLAGS, trainable=True), byte_tokenizer(), tmp_path / "trained", source=base)
+    save_pretrained(load_actor(base, CONFIG, trainable=True), byte_tokenizer(), tmp_path / "trained", source=base)
     paths = {"base": base, "other": str(tmp_path / "other"), "nowhere": str(tmp_path / "nowhere")}
     flags = {"--model_path": base, "--lora_path": str(tmp_path / "trained"), "--output_path": str(tmp_path / "out")}
     flags |= {name: paths.get(value or "", "") for name, value in change.items()}
@@ -96,8 +89,8 @@ def test_what_does_not_belong_together_is_refused(
 
 def test_single_layers_can_be_named_and_unknown_ones_are_refused(base: str) -> None:
     def trained_layers(*modules: str) -> set[str]:
-        flags = Namespace(**{**vars(FLAGS), "target_modules": list(modules)})
-        return {name.split(".")[-3] for name in adapter_tensors(load_actor(base, flags, trainable=True))}
+        config = replace(CONFIG, lora=replace(CONFIG.lora, target_modules=modules))
+        return {name.split(".")[-3] for name in adapter_tensors(load_actor(base, config, trainable=True))}
 
     assert trained_layers("q_proj") == {"q_proj"}
     assert trained_layers("q_proj", "v_proj") == {"q_proj", "v_proj"}

@@ -1,32 +1,24 @@
 """Weights of 4 bits under LoRA: what is saved is what was trained. Needs bitsandbytes, which runs on a CPU too."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from openrlhf.config.model import LoraConfig, ModelConfig
 from openrlhf.models.actor import Actor
 from openrlhf.models.loader import load_actor
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.saving import save_pretrained
-from openrlhf.models.scorer import Scores, ScoreSpec
+from openrlhf.models.scores import Scores, ScoreSpec
 from toy_models import byte_tokenizer, save_toy
 
 pytest.importorskip("bitsandbytes")
 
-FLAGS = Namespace(
-    bf16=False,
-    load_in_4bit=True,
-    attn_implementation="sdpa",
-    gradient_checkpointing=False,
-    lora_rank=4,
-    lora_alpha=16,
-    lora_dropout=0.0,
-    target_modules=["q_proj"],
-    packing_samples=False,
+CONFIG = ModelConfig(
+    load_in_4bit=True, attn_implementation="sdpa", lora=LoraConfig(lora_rank=4, target_modules=("q_proj",))
 )
 
 
@@ -37,7 +29,7 @@ def logprobs(actor: Actor) -> torch.Tensor:
 
 def test_the_saved_model_is_dequantised_and_merged_and_says_what_the_trained_one_says(tmp_path: Path) -> None:
     save_toy(tmp_path / "base")
-    actor = load_actor(str(tmp_path / "base"), FLAGS, trainable=True)
+    actor = load_actor(str(tmp_path / "base"), CONFIG, trainable=True)
     for name, parameter in actor.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)

@@ -6,11 +6,13 @@ import pytest
 import torch
 from launching import launch
 from learner_program import examples
-from openrlhf.objectives.intro import IntroConfig, IntroObjective
 
+from openrlhf.experience.example import Example
+from openrlhf.experience.micro_batch import collate
+from openrlhf.methods.intro import Intro, IntroObjective
 from openrlhf.models.actor import Actor
-from openrlhf.models.scorer import Scores
-from openrlhf.trainer.batching import Example, collate, split_over_ranks
+from openrlhf.models.scores import Scores
+from openrlhf.trainer.batching import split_over_ranks
 from openrlhf.utils.tally import Tally
 from toy_models import save_toy, toy_model
 
@@ -74,7 +76,7 @@ def plain_gradients(count: int) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of the whole batch at once, by PyTorch alone."""
     model = toy_model()
     actor = Actor(model, packed=False)
-    objective = IntroObjective(IntroConfig())
+    objective = IntroObjective(Intro())
     batch = collate(examples(count), torch.device("cpu"), num_candidates=5, with_posterior=True)
     with torch.no_grad():
         posterior = actor(batch.posterior_rows)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -13,6 +12,7 @@ import torch
 from preference_program import FLAGS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from configuring import rl_config
 from openrlhf.cli import train_dpo, train_kto, train_rm
 from openrlhf.errors import UserError
 from openrlhf.models.loader import load_scalar
@@ -133,7 +133,7 @@ def test_a_reward_model_opens_in_transformers_with_the_scale_of_its_rewards(trai
 
 
 def own_rewards(path: str, ids: list[list[int]]) -> torch.Tensor:
-    model = load_scalar(path, Namespace(**FLAGS), trainable=False, head_prefix="the_config_names_another")
+    model = load_scalar(path, rl_config(**FLAGS).model, trainable=False, head_prefix="the_config_names_another")
     with torch.no_grad():
         return model(RaggedRows.build(ids, [[len(row) - 1] for row in ids]))
 
@@ -152,8 +152,8 @@ def test_two_ranks_train_as_one_does(command: str, trained: Path) -> None:
 
 
 def test_a_head_under_another_name_is_found_again(folder: Path) -> None:
-    args = Namespace(**FLAGS)
-    model = load_scalar(str(folder / "model"), args, trainable=False, head_prefix="value_head", new_head=True)
+    config = rl_config(**FLAGS).model
+    model = load_scalar(str(folder / "model"), config, trainable=False, head_prefix="value_head", new_head=True)
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     save_pretrained(model, tokenizer, folder / "value_head", source=str(folder / "model"))
     rows = RaggedRows.build([[1, 2, 3]], [[2]])

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from openrlhf.errors import UserError
+from openrlhf.experience.example import Example
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.sequence_parallel import SPLITTABLE, SequenceParallel, check_splittable, isolated_attention
-from openrlhf.trainer.batching import Example, split_over_ranks
+from openrlhf.trainer.batching import split_over_ranks
 from openrlhf.utils.network import free_port
 from toy_models import save_toy, toy_config, toy_model
 

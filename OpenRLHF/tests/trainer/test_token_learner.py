@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from openrlhf.trainer.batching import Example, split_over_ranks
+from openrlhf.experience.example import Example
+from openrlhf.trainer.batching import split_over_ranks
 from toy_models import byte_tokenizer, save_toy, toy_experts, toy_model
 
 COEF = 0.05

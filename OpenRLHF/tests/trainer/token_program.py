@@ -4,7 +4,6 @@ LoRA and experts.
 A scenario (see launching.py) names an `objective` and has flags and settings besides.
 """
 
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import torch
 import torch.distributed as dist
 from launching import run_as_rank
 from learner_program import FLAGS
-from openrlhf.objectives.distill import DistillObjective
-from openrlhf.objectives.process import ProcessObjective
-from openrlhf.objectives.sft import SftObjective
 
+from configuring import rl_config
+from openrlhf.experience.example import Example
+from openrlhf.methods.kd import DistillObjective
+from openrlhf.methods.prm import ProcessObjective
 from openrlhf.objectives.base import Objective
-from openrlhf.trainer.batching import Example
+from openrlhf.objectives.likelihood import LikelihoodObjective
 from openrlhf.utils.tally import Tally
 
 REWARD_TOKENS = (43, 45)
@@ -33,10 +33,10 @@ class SquaresObjective(Objective):
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "sft": SftObjective(7),
-    "kd": DistillObjective(0.4, 7),
-    "prm": ProcessObjective(REWARD_TOKENS, 7),
-    "prm over all tokens": ProcessObjective((), 7),
+    "sft": LikelihoodObjective(),
+    "kd": DistillObjective(0.4),
+    "prm": ProcessObjective(REWARD_TOKENS),
+    "prm over all tokens": ProcessObjective(()),
     "squares": SquaresObjective(),
 }
 
@@ -81,14 +81,14 @@ def run(settings: dict[str, Any], rank: int, world_size: int) -> dict:
     options = dict(settings)
     name, micro, steps = options.pop("objective"), options.pop("micro", 99), options.pop("steps", 1)
     save = options.pop("save", None)
-    args = Namespace(**{**FLAGS, **options})
+    config, path = rl_config(**{**FLAGS, **options}), options["pretrain"]
     if name == "squares":
-        network: Any = trainable_scalar(args.pretrain, args, 257, head_prefix="score", at_predictors=False)
+        network: Any = trainable_scalar(path, config, 257, head_prefix="score", at_predictors=False)
     else:
-        network = trainable_actor(args.pretrain, args, 257)
-    learner = Recorder(args, network, OBJECTIVES[name], 1e-2)
+        network = trainable_actor(path, config, 257)
+    learner = Recorder(config, network, OBJECTIVES[name], 1e-2)
     if OBJECTIVES[name].needs_posterior:
-        learner.posterior = InitialPosterior(FrozenActor(args.teacher, args, 257))
+        learner.posterior = InitialPosterior(FrozenActor(options["teacher"], config, 257))
     logged = []
     for _ in range(steps):
         tally = learner.train_step(split_over_ranks(examples(name), world_size, micro)[rank], 1e-2)
@@ -99,7 +99,7 @@ def run(settings: dict[str, Any], rank: int, world_size: int) -> dict:
             total.merge(part)
         logged.append(total.metrics())
     if save:
-        save_pretrained(network, byte_tokenizer(), Path(save), source=args.pretrain)
+        save_pretrained(network, byte_tokenizer(), Path(save), source=path)
     return {"logged": logged, "gradients": learner.gradients}
 
 

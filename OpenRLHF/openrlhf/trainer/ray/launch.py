@@ -77,7 +77,7 @@ def run(prepared: Prepared) -> None:
 
 
 def _send_by_value(config: RLConfig) -> None:
-    """The class of a method of the user's own travels to the ranks with the configuration: its file may not be there."""
+    """A method of the user's own travels to the ranks as a class, not as a name: its file may not be there."""
     import ray
 
     module = sys.modules[type(config.method).__module__]

@@ -1,24 +1,24 @@
 """From rollouts to advantages, with roles that answer from a table."""
 
 import math
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from openrlhf.trainer.algorithm import KeepCorrect, train_batches
-from openrlhf.trainer.policy_gradient import PolicyGradient
-from openrlhf.trainer.rollouts import Rollout
 
-from openrlhf.datasets.prompts import Prompt
-from openrlhf.trainer.batching import Example
+from configuring import rl_config
+from openrlhf.experience.example import Example
+from openrlhf.experience.prompt import Prompt
+from openrlhf.experience.rollout import Rollout
+from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.graders import ModelGrader
+from openrlhf.trainer.rl_metrics import rollout_metrics
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.worker import TokenValues
 from openrlhf.utils.tally import Tally
+from toy_models import byte_tokenizer
 
 FLAGS = {
-    "advantage_estimator": "group_norm",
     "n_samples_per_prompt": 2,
     "reward_clip_range": (-10.0, 10.0),
     "dynamic_filtering": False,
@@ -37,8 +37,8 @@ class TableGroup(RoleGroup):
 
     world_size = 2
 
-    def __init__(self, value: Callable[[int], float]) -> None:
-        self.args = Namespace(**FLAGS)
+    def __init__(self, value: Callable[[int], float], **flags: Any) -> None:
+        self.config = rl_config("group_norm", **{**FLAGS, **flags})
         self._value = value
 
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[TokenValues]]:
@@ -67,8 +67,14 @@ ROLLOUTS = [
 ]
 
 
-def gradient(reference: RoleGroup | None = None, critic: RoleGroup | None = None, **flags: Any) -> PolicyGradient:
-    return PolicyGradient(Namespace(**{**FLAGS, **flags}), POLICY, reference, critic)
+def gradient(
+    reference: RoleGroup | None = None,
+    critic: RoleGroup | None = None,
+    advantage_estimator: str = "group_norm",
+    **flags: Any,
+) -> Assembler:
+    config = rl_config(advantage_estimator, **{**FLAGS, **flags})
+    return Assembler(config, byte_tokenizer(), POLICY, reference, critic)
 
 
 def test_scores_come_back_in_the_order_of_the_examples() -> None:
@@ -77,8 +83,7 @@ def test_scores_come_back_in_the_order_of_the_examples() -> None:
 
 
 def test_ranks_that_share_rows_are_sent_the_same_and_counted_once() -> None:
-    group = TableGroup(lambda token: -float(token))
-    group.args.ring_attn_size = 2
+    group = TableGroup(lambda token: -float(token), ring_attn_size=2)
     examples = [Example((1, token), (1,), 1.0) for token in (9, 3, 7)]
     assert group.begin_score(examples)() == [[-9.0], [-3.0], [-7.0]]
     sent: list[tuple] = []
@@ -148,6 +153,7 @@ def test_failed_grades_and_empty_responses_are_not_trained_on() -> None:
     method = gradient()
     prepared, _ = method.prepare(batch, 0.0)
     assert [bool(r.columns) for r in prepared] == [False, True, False, True]
+    assert rollout_metrics(prepared)["train/kept"] == 2
     assert [e.ids for e in method.examples(prepared, 1, on_policy=False)] == [(1, 2, 4), (1, 2, 5)]
 
 
@@ -168,10 +174,21 @@ def test_weights_are_a_mean_over_responses_of_the_mean_over_tokens_but_for_dr_gr
 
 
 def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
-    examples = KeepCorrect("seq-mean", seed=1).examples(ROLLOUTS, 1, on_policy=False)
+    method = Assembler(rl_config("raft", **FLAGS), byte_tokenizer(), POLICY)
+    prepared, _ = method.prepare(ROLLOUTS, 0.0)
+    assert [r.trained for r in prepared] == [True, False, True, True]
+    examples = method.examples(prepared, 1, on_policy=False)
     assert [e.ids for e in examples] == [(1, 2, 3, 4), (1, 2, 6, 7, 8), (1, 2, 9)]
     assert all(e.hint == () for e in examples)
     assert [e.weight for e in examples] == pytest.approx([1 / 6, 1 / 9, 1 / 3])
+
+
+def test_the_posterior_of_intro_reads_the_answer_between_prompt_and_response() -> None:
+    method = Assembler(rl_config(**FLAGS, intro_answer_template="<{answer}>"), byte_tokenizer(), POLICY)
+    prepared, _ = method.prepare(ROLLOUTS[:2], 0.0)
+    (example,) = method.examples(prepared, 1, on_policy=False)
+    assert (example.hint, example.hint_at) == (tuple(byte_tokenizer()("<a>")["input_ids"]), 2)
+    assert prepared[1].hint == ()  # a wrong response is not trained on
 
 
 def test_train_batches_hold_every_rollout_once_in_each_epoch() -> None:
