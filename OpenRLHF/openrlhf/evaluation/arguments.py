@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation.prompts import PROMPT_TYPES
+from openrlhf.evaluation.questions.prompts import PROMPT_TYPES
 
 AUTO = "auto"
 _WITHOUT_EFFECT = {

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sources
-from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark
 from openrlhf.evaluation.evaluate import find_sets
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.scoring import Grader
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import BENCHMARKS, benchmark
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
 from openrlhf.grading import GradingPool
 
 ENOUGH = 0.999

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import models, sources, store
-from openrlhf.evaluation.benchmarks import Benchmark, benchmark
-from openrlhf.evaluation.few_shot import FewShot
-from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.prompts import Prompter, style
-from openrlhf.evaluation.records import Graded, to_record
-from openrlhf.evaluation.scoring import Grader
-from openrlhf.evaluation.store import Journal, Paths
-from openrlhf.evaluation.summary import summarize
+from openrlhf.evaluation.figures.records import Graded, to_record
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.figures.summary import summarize
+from openrlhf.evaluation.generation import models, store
+from openrlhf.evaluation.generation.store import Journal, Paths
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import Benchmark, benchmark
+from openrlhf.evaluation.questions.few_shot import FewShot
+from openrlhf.evaluation.questions.problems import Problem
+from openrlhf.evaluation.questions.prompts import Prompter, style
 from openrlhf.utils.seeding import derive_seed
 
 
@@ -162,7 +163,7 @@ def _prepare(task: Task, overwrite: bool) -> None:
 
 def _run(args: Namespace, tasks: Sequence[Task], prompter: Prompter, run_programs: Any) -> None:
     """Opens the engines once, then generates and grades set by set."""
-    from openrlhf.evaluation.generation import PROGRAM_TURNS, Generator, sampling_for
+    from openrlhf.evaluation.generation.generator import PROGRAM_TURNS, Generator, sampling_for
     from openrlhf.grading import GradingPool
     from openrlhf.rollout.model_files import context_length, load_config
     from openrlhf.rollout.pool import open_pool
@@ -217,7 +218,7 @@ def write(paths: Paths, graded: Sequence[Graded], figures: dict[str, Any]) -> No
 
 def _programs(args: Namespace) -> Any:
     """What runs the programs in responses: nothing without permission, and then it says so."""
-    from openrlhf.evaluation import sandbox
+    from openrlhf.evaluation.generation import sandbox
 
     if not style(args.prompt_type).runs_code:
         return None
@@ -234,8 +235,8 @@ def _programs(args: Namespace) -> Any:
 
 def _conclude(args: Namespace, tasks: Sequence[Task]) -> None:
     """Prints the figures of this run, and writes the report of everything in the output folder."""
-    from openrlhf.evaluation.report import write_report
-    from openrlhf.evaluation.results import load_results, print_table
+    from openrlhf.evaluation.figures.results import load_results, print_table
+    from openrlhf.evaluation.pages.report import write_report
 
     results = load_results([args.output_dir])
     files = {task.paths.samples for task in tasks}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openrlhf.errors import UserError
 from openrlhf.evaluation import arguments
-from openrlhf.evaluation.prompts import CHAT
+from openrlhf.evaluation.questions.prompts import CHAT
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,8 +28,8 @@ def _run(args: Namespace) -> int:
 
         return run_compare(args)
     if args.report:
-        from openrlhf.evaluation.report import write_report
-        from openrlhf.evaluation.results import load_results
+        from openrlhf.evaluation.figures.results import load_results
+        from openrlhf.evaluation.pages.report import write_report
 
         target, *folders = map(Path, args.report)
         write_report(target, load_results(folders or [args.output_dir]))
@@ -53,8 +53,8 @@ def _run(args: Namespace) -> int:
 def show_prompts(args: Namespace) -> int:
     """Prints the first prompt of every set; loads a tokenizer only where a chat template is asked for."""
     from openrlhf.evaluation import evaluate
-    from openrlhf.evaluation.benchmarks import benchmark
-    from openrlhf.evaluation.prompts import Prompter
+    from openrlhf.evaluation.questions.benchmarks import benchmark
+    from openrlhf.evaluation.questions.prompts import Prompter
 
     tokenizer = None
     if args.apply_chat_template or args.prompt_type == CHAT:

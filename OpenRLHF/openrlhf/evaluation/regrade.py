@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import store
-from openrlhf.evaluation.benchmarks import benchmark
-from openrlhf.evaluation.prompts import PROMPT_TYPES
-from openrlhf.evaluation.records import Graded, problem_of, samples_of, to_record
-from openrlhf.evaluation.results import load_results, metrics_files, print_table, sample_files
-from openrlhf.evaluation.scoring import Grader
-from openrlhf.evaluation.summary import summarize
+from openrlhf.evaluation.figures.records import Graded, problem_of, samples_of, to_record
+from openrlhf.evaluation.figures.results import load_results, metrics_files, print_table, sample_files
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.figures.summary import summarize
+from openrlhf.evaluation.generation import store
+from openrlhf.evaluation.questions.benchmarks import benchmark
+from openrlhf.evaluation.questions.prompts import PROMPT_TYPES
 from openrlhf.grading import GradingPool
 
 

@@ -12,7 +12,8 @@ import pytest
 from evaluation_fakes import fake_model, write_rows
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import arguments, models
+from openrlhf.evaluation import arguments
+from openrlhf.evaluation.generation import models
 
 HERE = Path(__file__).resolve().parents[3] / "code/eval/Qwen2.5-Math/evaluation"
 REFERENCE_DEFAULTS = {

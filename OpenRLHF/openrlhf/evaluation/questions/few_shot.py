@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sources
-from openrlhf.evaluation.benchmarks import Benchmark
-from openrlhf.evaluation.few_shot_examples import EXAMPLES, PROGRAMS, Example
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.prompts import style
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import Benchmark
+from openrlhf.evaluation.questions.few_shot_examples import EXAMPLES, PROGRAMS, Example
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions.prompts import style
 from openrlhf.utils.seeding import derive_seed
 
 

@@ -150,11 +150,11 @@ def _gb(size: int) -> str:
 
 
 def main() -> int:
-    """`python3 -m openrlhf.evaluation.models MODEL`: prints GPUs per copy; status 3 where it does not fit."""
+    """`python3 -m openrlhf.evaluation.generation.models MODEL`: prints GPUs per copy; status 3 if it does not fit."""
     import sys
 
     if len(sys.argv) != 2:
-        print("usage: python3 -m openrlhf.evaluation.models MODEL", file=sys.stderr)
+        print("usage: python3 -m openrlhf.evaluation.generation.models MODEL", file=sys.stderr)
         return 2
     verdict = fit(sys.argv[1])
     print(verdict.reason, file=sys.stderr)
