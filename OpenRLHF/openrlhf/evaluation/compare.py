@@ -1,6 +1,5 @@
 """Prints what changed from one run to another, and writes it as a page."""
 
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,8 @@ from openrlhf.evaluation.figures.records import Graded
 from openrlhf.evaluation.pages.comparison import write_comparison
 
 
-def run_compare(args: Namespace) -> int:
-    """Prints the comparison of `--compare A B` and writes it as a page to --output_dir."""
-    a, b = map(Path, args.compare)
+def print_comparison(a: Path, b: Path, output_dir: Path) -> int:
+    """`--compare A B`. The page goes to `output_dir`."""
     compared = compare(a, b)
     print(
         f"{'set':18} {'n':>5} {'before':>7} {'after':>7} {'difference (95%)':>24} {'lost':>5} {'won':>5} "
@@ -28,7 +26,7 @@ def run_compare(args: Namespace) -> int:
             print(f"  {c.unpaired} problems of {c.name} are in one run only and are left out")
     for _, _, c in compared:
         print(f"{c.name}: lost rows {_rows(c.lost)}; won rows {_rows(c.won)}")
-    path = args.output_dir / "compare.html"
+    path = output_dir / "compare.html"
     write_comparison(path, compared)
     print(f"report: {path}")
     return 0

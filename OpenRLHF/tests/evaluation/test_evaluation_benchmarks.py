@@ -8,8 +8,8 @@ import pytest
 from evaluation_fakes import write_rows
 
 import datasets
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
-from openrlhf.evaluation.main import main
 from openrlhf.evaluation.questions import sources
 from openrlhf.evaluation.questions.benchmarks import BENCHMARKS, benchmark
 from openrlhf.evaluation.questions.few_shot import FewShot

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
 from openrlhf.evaluation.figures import metrics
 from openrlhf.evaluation.figures.comparison import compare, compare_sets
@@ -15,7 +16,6 @@ from openrlhf.evaluation.figures.records import Graded
 from openrlhf.evaluation.figures.results import load_results
 from openrlhf.evaluation.figures.scoring import Scored
 from openrlhf.evaluation.generation.store import Sample
-from openrlhf.evaluation.main import main
 from openrlhf.evaluation.pages import charts
 from openrlhf.evaluation.questions.problems import Problem
 

@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 from evaluation_fakes import write_rows
 
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
 from openrlhf.evaluation.generation import sandbox
 from openrlhf.evaluation.generation.store import Journal
-from openrlhf.evaluation.main import main
 
 STEM = "test_none_-1_seed0_t0_s0_e-1"
 SAMPLED = "test_none_-1_seed0_t1.0_s0_e-1"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from openrlhf.errors import UserError
 
@@ -80,6 +81,16 @@ def fingerprint(name: str) -> str:
                 weights.seek(max(size - _PROBE_BYTES, 0) * probe // (_PROBES - 1))
                 digest.update(weights.read(_PROBE_BYTES))
     return digest.hexdigest()
+
+
+def load_tokenizer(name: str) -> Any:
+    """Only the tokenizer, no code from the model's folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load a tokenizer from {name}: {error}") from error
 
 
 @dataclass(frozen=True)
