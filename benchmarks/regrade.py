@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from openrlhf.evaluation import sources
+from openrlhf.evaluation.questions import sources
 
 COMMAND = Path(__file__).parents[1] / "code/eval/Qwen2.5-Math/evaluation/math_eval.py"
 

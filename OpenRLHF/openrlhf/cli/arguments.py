@@ -75,7 +75,7 @@ def build_parser(command: str, methods: Mapping[str, type[MethodConfig]] | None 
     for title, flag in [*_run_flags(command, methods), *_flags(command, methods)]:
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        _add(groups[title], flag, COMMANDS[command].defaults)
+        add_flag(groups[title], flag, COMMANDS[command].defaults)
     return parser
 
 
@@ -148,7 +148,8 @@ def _kinds_of(command: str) -> tuple[type, ...]:
     return (RLMethod,) if COMMANDS[command].method in methods_of("train_ppo_ray_intro") else (OfflineMethod,)
 
 
-def _add(group: argparse._ArgumentGroup, flag: Flag, defaults: Mapping[str, Any]) -> None:
+def add_flag(group: argparse._ArgumentGroup, flag: Flag, defaults: Mapping[str, Any]) -> None:
+    """defaults: by flag, where the command has another one than the setting."""
     default = defaults.get(flag.name, flag.default)
     if callable(default):
         default = default()
@@ -168,7 +169,7 @@ def _add(group: argparse._ArgumentGroup, flag: Flag, defaults: Mapping[str, Any]
 
 
 def _metavar(flag: Flag) -> str:
-    return {"str": "TEXT", "float": "NUMBER"}.get(getattr(flag.kind, "__name__", ""), "N")
+    return {"str": "TEXT", "float": "NUMBER", "Path": "PATH"}.get(getattr(flag.kind, "__name__", ""), "N")
 
 
 def _shown(default: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf.demo.comparison import BUDGETS, METHODS, RESULT
-from openrlhf.evaluation.metrics import wilson
+from openrlhf.evaluation.figures.metrics import wilson
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.figures import COLOURS, read_metrics, series
 

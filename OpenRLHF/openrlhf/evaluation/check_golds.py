@@ -3,16 +3,16 @@ r"""Reads the gold of every row of every set at hand and grades it against itsel
 The gold is put into a box, as a model would, so that extraction is checked as well.
 """
 
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from openrlhf.config.evaluation import GradingConfig, QuestionsConfig
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sources
-from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark
-from openrlhf.evaluation.evaluate import find_sets
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.scoring import Grader
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import BENCHMARKS, benchmark
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions.selection import find_sets
 from openrlhf.grading import GradingPool
 
 ENOUGH = 0.999
@@ -28,15 +28,19 @@ class Checked:
     exceptions: list[tuple[int, str]]
 
 
-def check_golds(args: Namespace) -> int:
-    """Exit status 0 where at least 99.9% of all rows have a gold that equals itself."""
-    if args.all_names:
-        args.names = sources.local_names(args.data_dir, args.split)
-        print_absent(set(BENCHMARKS) - set(args.names))
-    found = find_sets(args)
+def check_golds(questions: QuestionsConfig, grading: GradingConfig) -> int:
+    """Exit status 0 where at least 99.9% of all rows have a gold that equals itself.
+
+    Without --data_names every set at hand is checked.
+    """
+    names = questions.names
+    if questions.is_default:
+        names = sources.local_names(questions.data_dir, questions.split)
+        print_absent(set(BENCHMARKS) - set(names))
+    found = find_sets(names, questions.data_dir, questions.split)
     if not found:
-        raise UserError(f"no benchmark under {args.data_dir}; give the folder of the data as --data_dir")
-    with GradingPool(args.grading_workers, args.grading_timeout) as pool:
+        raise UserError(f"no benchmark under {questions.data_dir}; give the folder of the data as --data_dir")
+    with GradingPool(grading.grading_workers, grading.grading_timeout) as pool:
         checked = [check(set_, pool) for set_ in found]
     return report(checked)
 

@@ -1,25 +1,27 @@
 """Scores a model: finds the sets, generates what is missing, grades, writes figures and a report."""
 
 import hashlib
-import random
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from openrlhf.config.evaluation import BenchmarkConfig
 from openrlhf.errors import UserError
-from openrlhf.evaluation import models, sources, store
-from openrlhf.evaluation.benchmarks import Benchmark, benchmark
-from openrlhf.evaluation.few_shot import FewShot
-from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.prompts import Prompter, style
-from openrlhf.evaluation.records import Graded, to_record
-from openrlhf.evaluation.scoring import Grader
-from openrlhf.evaluation.store import Journal, Paths
-from openrlhf.evaluation.summary import summarize
-from openrlhf.utils.seeding import derive_seed
+from openrlhf.evaluation.figures.records import Graded, to_record
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.figures.summary import summarize
+from openrlhf.evaluation.generation import models, store
+from openrlhf.evaluation.generation.generator import PROGRAM_TURNS, Generator, RunPrograms, sampling_for
+from openrlhf.evaluation.generation.store import Journal, Paths
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import Benchmark, benchmark
+from openrlhf.evaluation.questions.few_shot import prompts_of
+from openrlhf.evaluation.questions.problems import Problem
+from openrlhf.evaluation.questions.prompts import Prompter, style
+from openrlhf.evaluation.questions.selection import find_sets, select
 
 
 @dataclass(frozen=True)
@@ -37,109 +39,63 @@ class Task:
         return self.paths.samples.exists() and self.paths.metrics.exists() and not self.paths.partial.exists()
 
 
-def evaluate(args: Namespace) -> int:
+def evaluate(config: BenchmarkConfig) -> int:
     """The command's main mode. Returns the exit status."""
-    args.model_name_or_path = models.require_model(args.model_name_or_path)
-    run_programs = _programs(args)
-    found = find_sets(args)
+    model = models.require_model(config.engine.model_name_or_path)
+    run_programs = _programs(config.prompt.prompt_type, config.sampling.allow_code_execution)
+    questions = config.questions
+    found = find_sets(questions.names, questions.data_dir, questions.split)
     if not found:
-        raise UserError(f"none of the sets {', '.join(args.names)} was found; see above for what to do")
-    tokenizer = load_tokenizer(args.model_name_or_path)
-    prompter = Prompter(args.prompt_type, args.apply_chat_template, tokenizer)
-    tasks = [_task(args, set_, prompter) for set_ in found]
+        raise UserError(f"none of the sets {', '.join(questions.names)} was found; see above for what to do")
+    tokenizer = models.load_tokenizer(model)
+    prompter = Prompter(config.prompt.prompt_type, config.prompt.apply_chat_template, tokenizer)
+    tasks = [_task(config, model, set_, prompter) for set_ in found]
     for task in tasks:
-        _prepare(task, args.overwrite)
+        _prepare(task, config.output.overwrite)
     if waiting := [task for task in tasks if not task.finished]:
-        _run(args, waiting, prompter, run_programs)
+        _run(config, model, waiting, prompter, run_programs)
     for task in tasks:
         if task not in waiting:
             print(f"{task.entry.name}: complete already ({task.paths.samples}); --overwrite starts anew")
-    _conclude(args, tasks)
+    _conclude(config.output.output_dir, tasks)
     return 0
 
 
-def find_sets(args: Namespace) -> list[sources.Found]:
-    """Reads the sets that are to be had; names the others and what to do about them, first of all."""
-    results = [sources.find(name, args.data_dir, args.split) for name in args.names]
-    missing = [result for result in results if isinstance(result, sources.Missing)]
-    if missing:
-        print(f"{len(missing)} of {len(results)} sets were not found and are left out:")
-        for result in missing:
-            print(f"  {result.advice}")
-    return [result for result in results if isinstance(result, sources.Found)]
-
-
-def select(problems: Sequence[Problem], name: str, args: Namespace) -> list[Problem]:
-    """--shuffle, --num_test_sample, --start and --end in this order; problems without a gold are left out."""
-    chosen = list(problems)
-    if args.shuffle:
-        random.Random(derive_seed(args.seed, "shuffle", name)).shuffle(chosen)
-    if args.num_test_sample >= 0:
-        chosen = chosen[: args.num_test_sample]
-    chosen = chosen[args.start : args.end if args.end != -1 else None]
-    if without := [p.index for p in chosen if not p.gold]:
-        print(f"{name}: {len(without)} problems have no gold and are left out: rows {without[:10]}")
-    chosen = [p for p in chosen if p.gold]
-    if not chosen:
-        raise UserError(f"{name}: --num_test_sample, --start and --end leave no problem of {len(problems)}")
-    return chosen
-
-
-def prompts_of(args: Namespace, entry: Benchmark, problems: Sequence[Problem], prompter: Prompter) -> list[str]:
-    shots = FewShot(
-        entry,
-        args.num_shots,
-        prompt_type=args.prompt_type,
-        data_dir=args.data_dir,
-        seed=args.seed,
-        multiple_choice_only=args.adapt_few_shot,
-    )
-    return [prompter.text(problem.question, shots.before(problem)) for problem in problems]
-
-
-def load_tokenizer(name: str) -> Any:
-    """Only the tokenizer, no code from the model's folder."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load a tokenizer from {name}: {error}") from error
-
-
-def paths_of(args: Namespace, name: str) -> Paths:
+def paths_of(config: BenchmarkConfig, name: str) -> Paths:
     """The reference's file names."""
+    questions, sampling, prompt_type = config.questions, config.sampling, config.prompt.prompt_type
     stem = (
-        f"{args.split}_{args.prompt_type}_{args.num_test_sample}_seed{args.seed}_t{args.temperature}"
-        f"_s{args.start}_e{args.end}"
+        f"{questions.split}_{prompt_type}_{questions.num_test_sample}_seed{sampling.seed}_t{sampling.temperature}"
+        f"_s{questions.start}_e{questions.end}"
     )
-    return Paths(args.output_dir / name, stem, args.prompt_type)
+    return Paths(config.output.output_dir / name, stem, prompt_type)
 
 
-def _task(args: Namespace, found: sources.Found, prompter: Prompter) -> Task:
+def _task(config: BenchmarkConfig, model: str, found: sources.Found, prompter: Prompter) -> Task:
     entry = benchmark(found.name)
-    problems = select(found.problems, found.name, args)
-    prompts = prompts_of(args, entry, problems, prompter)
+    prompt, sampling = config.prompt, config.sampling
+    problems = select(found.problems, found.name, config.questions, sampling.seed)
+    prompts = prompts_of(entry, problems, prompter, prompt, config.questions.data_dir, sampling.seed)
     digest = hashlib.blake2b(digest_size=12)
-    for problem, prompt in zip(problems, prompts, strict=True):
-        digest.update(f"{problem.index}\x1f{prompt}\x1f{problem.gold}\x1e".encode())
+    for problem, text in zip(problems, prompts, strict=True):
+        digest.update(f"{problem.index}\x1f{text}\x1f{problem.gold}\x1e".encode())
     settings = {
-        "model_name_or_path": args.model_name_or_path,
-        "model_fingerprint": models.fingerprint(args.model_name_or_path),
-        "prompt_type": args.prompt_type,
-        "apply_chat_template": args.apply_chat_template,
-        "num_shots": args.num_shots,
+        "model_name_or_path": model,
+        "model_fingerprint": models.fingerprint(model),
+        "prompt_type": prompt.prompt_type,
+        "apply_chat_template": prompt.apply_chat_template,
+        "num_shots": prompt.num_shots,
         "problems_digest": digest.hexdigest(),
-        "n_sampling": args.n_sampling,
-        "temperature": args.temperature,
-        "top_p": args.top_p,
-        "max_tokens_per_call": args.max_tokens_per_call,
-        "seed": args.seed,
-        "dtype": args.dtype,
-        "rollout_engine": args.rollout_engine,
-        "code_executed": args.allow_code_execution and style(args.prompt_type).runs_code,
+        "n_sampling": sampling.n_sampling,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens_per_call": sampling.max_tokens_per_call,
+        "seed": sampling.seed,
+        "dtype": config.engine.dtype,
+        "rollout_engine": config.engine.rollout_engine,
+        "code_executed": sampling.allow_code_execution and style(prompt.prompt_type).runs_code,
     }
-    return Task(entry, problems, prompts, paths_of(args, found.name), settings)
+    return Task(entry, problems, prompts, paths_of(config, found.name), settings)
 
 
 def _prepare(task: Task, overwrite: bool) -> None:
@@ -160,43 +116,45 @@ def _prepare(task: Task, overwrite: bool) -> None:
         Journal(paths.partial, task.settings).close()
 
 
-def _run(args: Namespace, tasks: Sequence[Task], prompter: Prompter, run_programs: Any) -> None:
+def _run(
+    config: BenchmarkConfig, model: str, tasks: Sequence[Task], prompter: Prompter, run_programs: RunPrograms | None
+) -> None:
     """Opens the engines once, then generates and grades set by set."""
-    from openrlhf.evaluation.generation import PROGRAM_TURNS, Generator, sampling_for
     from openrlhf.grading import GradingPool
     from openrlhf.rollout.model_files import context_length, load_config
     from openrlhf.rollout.pool import open_pool
 
-    sampling = sampling_for(
-        args.prompt_type,
+    engine, sampling = config.engine, config.sampling
+    with_stops = sampling_for(
+        config.prompt.prompt_type,
         prompter.tokenizer,
-        temperature=args.temperature,
-        top_p=args.top_p,
-        max_tokens=args.max_tokens_per_call,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens_per_call,
     )
-    context = context_length(load_config(args.model_name_or_path), args.max_model_len)
+    context = context_length(load_config(model), engine.max_model_len)
     longest = max(len(prompter.ids(prompt)) for task in tasks for prompt in task.prompts)
     calls = 1 if run_programs is None else 1 + PROGRAM_TURNS
-    context = min(context, longest + calls * args.max_tokens_per_call)
-    engine = open_pool(
-        args.model_name_or_path,
-        engine=args.rollout_engine,
-        num_engines=args.num_engines or max(1, len(models.gpu_memory()) // args.tensor_parallel_size),
-        tensor_parallel_size=args.tensor_parallel_size,
-        dtype=args.dtype,
+    context = min(context, longest + calls * sampling.max_tokens_per_call)
+    pool = open_pool(
+        model,
+        engine=engine.rollout_engine,
+        num_engines=engine.num_engines or max(1, len(models.gpu_memory()) // engine.tensor_parallel_size),
+        tensor_parallel_size=engine.tensor_parallel_size,
+        dtype=engine.dtype,
         max_model_len=context,
-        seed=args.seed,
+        seed=sampling.seed,
     )
-    generator = Generator(engine, prompter, sampling, context, args.seed, run_programs)
+    generator = Generator(pool, prompter, with_stops, context, sampling.seed, run_programs)
     try:
-        with GradingPool(args.grading_workers, args.grading_timeout) as pool:
+        with GradingPool(config.grading.grading_workers, config.grading.grading_timeout) as graders:
             for task in tasks:
                 started = time.perf_counter()
                 with closing(Journal(task.paths.partial, task.settings)) as journal:
-                    generator.fill(task.entry.name, task.problems, task.prompts, args.n_sampling, journal)
-                finish(task, journal, args.n_sampling, pool, started)
+                    generator.fill(task.entry.name, task.problems, task.prompts, sampling.n_sampling, journal)
+                finish(task, journal, sampling.n_sampling, graders, started)
     finally:
-        engine.shutdown()
+        pool.shutdown()
 
 
 def finish(task: Task, journal: Journal, n: int, pool: Any, started: float) -> None:
@@ -215,15 +173,15 @@ def write(paths: Paths, graded: Sequence[Graded], figures: dict[str, Any]) -> No
     store.write_json(paths.metrics, figures)
 
 
-def _programs(args: Namespace) -> Any:
+def _programs(prompt_type: str, allowed: bool) -> RunPrograms | None:
     """What runs the programs in responses: nothing without permission, and then it says so."""
-    from openrlhf.evaluation import sandbox
+    from openrlhf.evaluation.generation import sandbox
 
-    if not style(args.prompt_type).runs_code:
+    if not style(prompt_type).runs_code:
         return None
-    if not args.allow_code_execution:
+    if not allowed:
         print(
-            f"--prompt_type {args.prompt_type} asks the model for Python. It is not run: give "
+            f"--prompt_type {prompt_type} asks the model for Python. It is not run: give "
             "--allow_code_execution to run it, confined to a process of its own without network and files"
         )
         return None
@@ -232,14 +190,14 @@ def _programs(args: Namespace) -> Any:
     return sandbox.run_all
 
 
-def _conclude(args: Namespace, tasks: Sequence[Task]) -> None:
+def _conclude(output_dir: Path, tasks: Sequence[Task]) -> None:
     """Prints the figures of this run, and writes the report of everything in the output folder."""
-    from openrlhf.evaluation.report import write_report
-    from openrlhf.evaluation.results import load_results, print_table
+    from openrlhf.evaluation.figures.results import load_results, print_table
+    from openrlhf.evaluation.pages.report import write_report
 
-    results = load_results([args.output_dir])
+    results = load_results([output_dir])
     files = {task.paths.samples for task in tasks}
     print_table([result for result in results if result.samples_path in files])
-    report = args.output_dir / "report.html"
+    report = output_dir / "report.html"
     write_report(report, results)
     print(f"report: {report}")

@@ -2,33 +2,33 @@
 
 import os
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from openrlhf.config.evaluation import GradingConfig, QuestionsConfig
 from openrlhf.errors import UserError
-from openrlhf.evaluation import store
-from openrlhf.evaluation.benchmarks import benchmark
-from openrlhf.evaluation.prompts import PROMPT_TYPES
-from openrlhf.evaluation.records import Graded, problem_of, samples_of, to_record
-from openrlhf.evaluation.results import load_results, metrics_files, print_table, sample_files
-from openrlhf.evaluation.scoring import Grader
-from openrlhf.evaluation.summary import summarize
+from openrlhf.evaluation.figures.records import Graded, problem_of, samples_of, to_record
+from openrlhf.evaluation.figures.results import load_results, metrics_files, print_table, sample_files
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.figures.summary import summarize
+from openrlhf.evaluation.generation import store
+from openrlhf.evaluation.questions.benchmarks import benchmark
+from openrlhf.evaluation.questions.prompts import PROMPT_TYPES
 from openrlhf.grading import GradingPool
 
 
-def regrade(args: Namespace) -> int:
-    """Every stored set under --output_dir (those of --data_names, where it is given)."""
-    names = None if args.all_names else args.names
-    files = sample_files(args.output_dir, names)
+def regrade(questions: QuestionsConfig, output_dir: Path, grading: GradingConfig) -> int:
+    """Every stored set under `output_dir` (those of --data_names, where it is given)."""
+    names = None if questions.is_default else questions.names
+    files = sample_files(output_dir, names)
     if not files:
-        raise UserError(f"no stored samples under {args.output_dir}; --output_dir must be that of the run to regrade")
+        raise UserError(f"no stored samples under {output_dir}; --output_dir must be that of the run to regrade")
     responses = 0
-    with GradingPool(args.grading_workers, args.grading_timeout) as pool:
+    with GradingPool(grading.grading_workers, grading.grading_timeout) as pool:
         for name, path in files:
-            responses += _regrade_file(name, path, args, pool)
+            responses += _regrade_file(name, path, pool)
     print(f"{responses} responses graded in {_cpu_seconds():.1f} s of CPU time, start and workers included")
-    print_table(load_results([args.output_dir], names))
+    print_table(load_results([output_dir], names))
     return 0
 
 
@@ -37,7 +37,7 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _regrade_file(name: str, path: Path, args: Namespace, pool: GradingPool) -> int:
+def _regrade_file(name: str, path: Path, pool: GradingPool) -> int:
     started = time.perf_counter()
     records = store.read_lines(path)
     if not records:

@@ -5,7 +5,7 @@ from typing import Any
 
 from openrlhf.config.method import AnswerHint
 from openrlhf.config.reinforcement import RLConfig
-from openrlhf.evaluation.metrics import pass_at_k
+from openrlhf.evaluation.figures.metrics import pass_at_k
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rollout.engine import Sampling

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from evaluation_fakes import CharacterTokenizer, ScriptedEngine, fake_model, write_rows
 
-from openrlhf.evaluation import evaluate
-from openrlhf.evaluation.main import main
+from openrlhf.cli.math_eval import main
+from openrlhf.evaluation.generation import models
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ class Toy:
         self.monkeypatch.setattr("openrlhf.rollout.pool.open_pool", lambda *args, **kwargs: engine)
         self.monkeypatch.setattr("openrlhf.rollout.model_files.load_config", lambda name: None)
         self.monkeypatch.setattr("openrlhf.rollout.model_files.context_length", lambda config, wanted: wanted or 4096)
-        self.monkeypatch.setattr(evaluate, "load_tokenizer", lambda name: CharacterTokenizer())
+        self.monkeypatch.setattr(models, "load_tokenizer", lambda name: CharacterTokenizer())
         status = main(
             [
                 *("--data_names", names),

@@ -8,13 +8,13 @@ import pytest
 from evaluation_fakes import write_rows
 
 import datasets
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sources
-from openrlhf.evaluation.benchmarks import BENCHMARKS, benchmark
-from openrlhf.evaluation.few_shot import FewShot
-from openrlhf.evaluation.main import main
-from openrlhf.evaluation.math_golds import ACCEPTED, digest
-from openrlhf.evaluation.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import BENCHMARKS, benchmark
+from openrlhf.evaluation.questions.few_shot import FewShot
+from openrlhf.evaluation.questions.math_golds import ACCEPTED, digest
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
 
 # Hand-written rows in the layout of each set: (set, row, question, gold, kind).
 ROWS = [

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from evaluation_fakes import fake_model, write_rows
 
+from openrlhf.cli.math_eval import main, parse
+from openrlhf.config.evaluation import benchmark_rules
+from openrlhf.config.settings import values_of
 from openrlhf.errors import UserError
-from openrlhf.evaluation import arguments, models
+from openrlhf.evaluation.generation import models
 
 HERE = Path(__file__).resolve().parents[3] / "code/eval/Qwen2.5-Math/evaluation"
 REFERENCE_DEFAULTS = {
@@ -41,18 +44,18 @@ REFERENCE_DEFAULTS = {
 
 
 def test_flags_and_defaults_are_the_references():
-    args, remarks = arguments.parse([])
-    assert {name: getattr(args, name) for name in REFERENCE_DEFAULTS} == REFERENCE_DEFAULTS
-    assert (str(args.data_dir), str(args.output_dir), remarks) == ("data", "output", [])
+    config, remarks = benchmark_rules(parse([]))
+    assert {name: values_of(config)[name] for name in REFERENCE_DEFAULTS} == REFERENCE_DEFAULTS
+    assert (str(config.questions.data_dir), str(config.output.output_dir), remarks) == ("data", "output", [])
 
 
 def test_the_abbreviation_that_the_references_script_uses_works():
-    args, _ = arguments.parse(["--data_name", "aime25,math500"])
-    assert args.names == ["aime25", "math500"]
+    config = parse(["--data_name", "aime25,math500"])
+    assert config.questions.names == ["aime25", "math500"]
 
 
 def test_flags_without_effect_say_so():
-    _, remarks = arguments.parse(["--save_outputs", "--use_safetensors", "--top_p", "0.9"])
+    _, remarks = benchmark_rules(parse(["--save_outputs", "--use_safetensors", "--top_p", "0.9"]))
     assert len(remarks) == 3
     assert all("no effect" in remark for remark in remarks)
 
@@ -71,7 +74,14 @@ def test_flags_without_effect_say_so():
 )
 def test_what_cannot_work_is_refused_with_a_way_out(flags, message):
     with pytest.raises(UserError, match=message):
-        arguments.parse(flags)
+        benchmark_rules(parse(flags))
+
+
+def test_a_number_of_examples_that_is_none_is_refused_with_what_is_expected(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--num_shots", "few"])
+    assert ended.value.code == 2
+    assert "--num_shots: 'few' is neither a number from 0 on nor auto" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

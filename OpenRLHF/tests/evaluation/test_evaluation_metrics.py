@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from openrlhf.evaluation import metrics as m
+from openrlhf.evaluation.figures import metrics as m
 
 
 def test_wilson_interval_of_8_of_10_is_the_textbook_one():

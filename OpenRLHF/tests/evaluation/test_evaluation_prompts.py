@@ -3,8 +3,8 @@
 import pytest
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation.few_shot_examples import EXAMPLES
-from openrlhf.evaluation.prompts import PROMPT_TYPES, STYLES, TOOL_HEADER, Prompter, stop_strings, style
+from openrlhf.evaluation.questions.few_shot_examples import EXAMPLES
+from openrlhf.evaluation.questions.prompts import PROMPT_TYPES, STYLES, TOOL_HEADER, Prompter, stop_strings, style
 
 QUESTION = "What is $1 + 1$?"
 BOX = "Please reason step by step, and put your final answer within \\boxed{}."

@@ -8,15 +8,16 @@ from html.parser import HTMLParser
 
 import pytest
 
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
-from openrlhf.evaluation import charts, metrics
-from openrlhf.evaluation.compare import compare, compare_sets
-from openrlhf.evaluation.main import main
-from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.records import Graded
-from openrlhf.evaluation.results import load_results
-from openrlhf.evaluation.scoring import Scored
-from openrlhf.evaluation.store import Sample
+from openrlhf.evaluation.figures import metrics
+from openrlhf.evaluation.figures.comparison import compare, compare_sets
+from openrlhf.evaluation.figures.records import Graded
+from openrlhf.evaluation.figures.results import load_results
+from openrlhf.evaluation.figures.scoring import Scored
+from openrlhf.evaluation.generation.store import Sample
+from openrlhf.evaluation.pages import charts
+from openrlhf.evaluation.questions.problems import Problem
 
 HOSTILE = (
     '</script><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'"><!--<script>\u2028'

@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 from evaluation_fakes import write_rows
 
+from openrlhf.cli.math_eval import main
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sandbox
-from openrlhf.evaluation.main import main
-from openrlhf.evaluation.store import Journal
+from openrlhf.evaluation.generation import sandbox
+from openrlhf.evaluation.generation.store import Journal
 
 STEM = "test_none_-1_seed0_t0_s0_e-1"
 SAMPLED = "test_none_-1_seed0_t1.0_s0_e-1"
@@ -286,8 +286,8 @@ def test_with_permission_programs_run_and_their_output_goes_back_to_the_model(to
         ran.extend(programs)
         return ["2\n"] * len(programs)
 
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.require", lambda: None)
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.run_all", run_all)
+    monkeypatch.setattr(sandbox, "require", lambda: None)
+    monkeypatch.setattr(sandbox, "run_all", run_all)
 
     def script(prompt, sample):
         if "```output\n2\n```" in prompt:
@@ -304,16 +304,16 @@ def test_with_permission_programs_run_and_their_output_goes_back_to_the_model(to
 
 
 def test_a_programs_output_is_the_answer_of_pal(toy, monkeypatch):
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.require", lambda: None)
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.run_all", lambda programs: ["working\n9"] * len(programs))
+    monkeypatch.setattr(sandbox, "require", lambda: None)
+    monkeypatch.setattr(sandbox, "run_all", lambda programs: ["working\n9"] * len(programs))
     toy.run(lambda prompt, sample: "```python\nprint(3 * 3)\n```\n", "--allow_code_execution", prompt_type="pal")
     f = json.loads((toy.output / "toy" / "test_pal_-1_seed0_t0_s0_e-1_pal_metrics.json").read_text())
     assert (f["acc"], f["no_answer_share"]) == (25.0, 0.0)
 
 
 def test_a_model_that_never_stops_programming_is_called_five_times(toy, monkeypatch):
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.require", lambda: None)
-    monkeypatch.setattr("openrlhf.evaluation.sandbox.run_all", lambda programs: ["1"] * len(programs))
+    monkeypatch.setattr(sandbox, "require", lambda: None)
+    monkeypatch.setattr(sandbox, "run_all", lambda programs: ["1"] * len(programs))
     _, engine = toy.run(
         lambda prompt, sample: "```python\nprint(1)\n```\n",
         "--allow_code_execution",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sandbox
-from openrlhf.evaluation.sandbox import Limits, run
-from openrlhf.evaluation.transcripts import answer_of_programs, program_to_run, with_output
+from openrlhf.evaluation.generation import sandbox
+from openrlhf.evaluation.generation.sandbox import Limits, run
+from openrlhf.evaluation.generation.transcripts import answer_of_programs, program_to_run, with_output
 
 
 @pytest.fixture(scope="module", autouse=True)

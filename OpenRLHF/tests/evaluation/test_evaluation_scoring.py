@@ -2,9 +2,9 @@
 
 import pytest
 
-from openrlhf.evaluation.benchmarks import benchmark
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.scoring import Grader
+from openrlhf.evaluation.figures.scoring import Grader
+from openrlhf.evaluation.questions.benchmarks import benchmark
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
 from openrlhf.grading import GradingPool, Verdict
 
 

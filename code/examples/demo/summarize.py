@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation.metrics import wilson
+from openrlhf.evaluation.figures.metrics import wilson
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.figures import draw_runs, read_metrics
 

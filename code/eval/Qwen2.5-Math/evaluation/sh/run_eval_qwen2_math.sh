@@ -55,7 +55,7 @@ output_folder() { # a folder of its own for every model, also where two have the
 skipped=() failed=() scored=()
 for model in "${models[@]}"; do
     status=0
-    parallel=$("$PYTHON" -m openrlhf.evaluation.models "$model") || status=$?
+    parallel=$("$PYTHON" -m openrlhf.evaluation.generation.models "$model") || status=$?
     if [ "$status" -eq 3 ]; then # it says why
         skipped+=("$model")
         continue

@@ -6,10 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openrlhf.evaluation.problems import Problem
-from openrlhf.evaluation.prompts import COMMON_STOPS, Prompter, stop_strings
-from openrlhf.evaluation.store import Journal, Sample
-from openrlhf.evaluation.transcripts import program_to_run, with_output
+from openrlhf.evaluation.generation.store import Journal, Sample
+from openrlhf.evaluation.generation.transcripts import program_to_run, with_output
+from openrlhf.evaluation.questions.problems import Problem
+from openrlhf.evaluation.questions.prompts import COMMON_STOPS, Prompter, stop_strings
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
 from openrlhf.utils.seeding import derive_seed
 

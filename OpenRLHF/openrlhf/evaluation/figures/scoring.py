@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from openrlhf.evaluation import metrics
-from openrlhf.evaluation.benchmarks import Benchmark
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.prompts import style
-from openrlhf.evaluation.transcripts import answer_of_programs
+from openrlhf.evaluation.figures import metrics
+from openrlhf.evaluation.generation.transcripts import answer_of_programs
+from openrlhf.evaluation.questions.benchmarks import Benchmark
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions.prompts import style
 from openrlhf.grading import GradingPolicy, GradingPool, Verdict, extract_answer
 from openrlhf.grading.extraction.boxes import find_boxes
 

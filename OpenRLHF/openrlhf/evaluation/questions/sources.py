@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark
-from openrlhf.evaluation.fields import Row, RowError
-from openrlhf.evaluation.problems import Problem
+from openrlhf.evaluation.questions.benchmarks import BENCHMARKS, Benchmark, benchmark
+from openrlhf.evaluation.questions.fields import Row, RowError
+from openrlhf.evaluation.questions.problems import Problem
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 

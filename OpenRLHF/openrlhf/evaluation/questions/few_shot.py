@@ -1,14 +1,16 @@
-"""Chooses the worked examples that stand before a question."""
+"""Chooses the worked examples that stand before a question, and writes prompts with them."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
+from openrlhf.config.evaluation import PromptConfig
 from openrlhf.errors import UserError
-from openrlhf.evaluation import sources
-from openrlhf.evaluation.benchmarks import Benchmark
-from openrlhf.evaluation.few_shot_examples import EXAMPLES, PROGRAMS, Example
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.prompts import style
+from openrlhf.evaluation.questions import sources
+from openrlhf.evaluation.questions.benchmarks import Benchmark
+from openrlhf.evaluation.questions.few_shot_examples import EXAMPLES, PROGRAMS, Example
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions.prompts import Prompter, style
 from openrlhf.utils.seeding import derive_seed
 
 
@@ -43,6 +45,21 @@ class FewShot:
         if self.multiple_choice_only and problem.kind is AnswerKind.MATH:
             return ()
         return self.examples
+
+
+def prompts_of(
+    entry: Benchmark, problems: Sequence[Problem], prompter: Prompter, config: PromptConfig, data_dir: Path, seed: int
+) -> list[str]:
+    """One prompt per problem. data_dir, seed: of examples that are drawn."""
+    shots = FewShot(
+        entry,
+        config.num_shots,
+        prompt_type=config.prompt_type,
+        data_dir=data_dir,
+        seed=seed,
+        multiple_choice_only=config.adapt_few_shot,
+    )
+    return [prompter.text(problem.question, shots.before(problem)) for problem in problems]
 
 
 def _drawn(entry: Benchmark, count: int, written: int, data_dir: Path, seed: int) -> tuple[Example, ...]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from openrlhf.errors import UserError
 
@@ -82,6 +83,16 @@ def fingerprint(name: str) -> str:
     return digest.hexdigest()
 
 
+def load_tokenizer(name: str) -> Any:
+    """Only the tokenizer, no code from the model's folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load a tokenizer from {name}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Fit:
     """Whether a model can run here, on how many GPUs per copy, and the sentence that says so."""
@@ -150,11 +161,11 @@ def _gb(size: int) -> str:
 
 
 def main() -> int:
-    """`python3 -m openrlhf.evaluation.models MODEL`: prints GPUs per copy; status 3 where it does not fit."""
+    """`python3 -m openrlhf.evaluation.generation.models MODEL`: prints GPUs per copy; status 3 if it does not fit."""
     import sys
 
     if len(sys.argv) != 2:
-        print("usage: python3 -m openrlhf.evaluation.models MODEL", file=sys.stderr)
+        print("usage: python3 -m openrlhf.evaluation.generation.models MODEL", file=sys.stderr)
         return 2
     verdict = fit(sys.argv[1])
     print(verdict.reason, file=sys.stderr)

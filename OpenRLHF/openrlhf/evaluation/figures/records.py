@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation.problems import AnswerKind, Problem
-from openrlhf.evaluation.scoring import Scored
-from openrlhf.evaluation.store import Sample
+from openrlhf.evaluation.figures.scoring import Scored
+from openrlhf.evaluation.generation.store import Sample
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
 
 
 @dataclass(frozen=True)

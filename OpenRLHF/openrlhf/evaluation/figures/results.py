@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf.errors import UserError
-from openrlhf.evaluation import store
-from openrlhf.evaluation.benchmarks import BENCHMARKS
-from openrlhf.evaluation.records import Graded, graded_of
+from openrlhf.evaluation.figures.records import Graded, graded_of
+from openrlhf.evaluation.generation import store
+from openrlhf.evaluation.questions.benchmarks import BENCHMARKS
 
 _METRICS = "_metrics.json"
 

@@ -1,20 +1,13 @@
-"""One self-contained page per run or comparison; it loads nothing, and text from a model is never markup."""
+"""The page over models × sets."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from openrlhf.evaluation import charts, store
-from openrlhf.evaluation.compare import Comparison
-from openrlhf.evaluation.records import Graded
-from openrlhf.evaluation.results import Result, runs_and_sets
+from openrlhf.evaluation.figures.results import Result, runs_and_sets
+from openrlhf.evaluation.pages import charts
+from openrlhf.evaluation.pages.page import MOST_CHARACTERS, MOST_PROBLEMS, group, problem_data, sampled, write_page
 
-# A page that a browser still opens at once: problems per run and set, characters per response.
-MOST_PROBLEMS = 1000
-MOST_CHARACTERS = 12_000
 MOST_COLUMNS = 9
 
 
@@ -38,58 +31,13 @@ def write_report(path: Path, results: Sequence[Result]) -> None:
         _breakdowns(results),
     ]
     groups = [
-        _group(f"{r.run} · {r.name}", [_problem(row) for row in _sampled(r.problems)], r.problems) for r in results
+        group(f"{r.run} · {r.name}", [problem_data(row) for row in sampled(r.problems)], r.problems) for r in results
     ]
     note = (
         f"At most {MOST_PROBLEMS} problems of each run and set are kept here, evenly spread, and "
         f"{MOST_CHARACTERS} characters of each response; the files of samples hold everything."
     )
-    _write(path, _title(runs), body, "Problems", note, groups)
-
-
-def write_comparison(path: Path, compared: Sequence[tuple[str, str, Comparison]]) -> None:
-    """The page of `--compare`: differences with intervals, and the problems that flipped, side by side."""
-    before, after = compared[0][0], compared[0][1]
-    widest = max(max(abs(c.difference.low), abs(c.difference.high)) for _, _, c in compared)
-    reach = min(1.0, max(0.05, round(widest + 0.05, 1)))
-    drawn = [
-        (c.name, [charts.Bar(0, b, c.difference.mean, c.difference.low, c.difference.high)]) for _, b, c in compared
-    ]
-    body = [
-        f"<h1>{escape(before)} → {escape(after)}</h1>",
-        '<p class="lead">The same problems before and after: mean difference with its 95% interval, '
-        "and the exact McNemar test on the problems that flipped.</p>",
-        _comparison_table(compared),
-        "<h2>Difference</h2>",
-        '<p class="note">In points; to the right of zero the second run is better.</p>',
-        charts.bars(drawn, -reach, reach),
-    ]
-    groups = []
-    for a, b, c in compared:
-        for word, pairs in (("lost", c.lost), ("won", c.won)):
-            rows = [_problem_sides(x, y, a, b) for x, y in _sampled(pairs)]
-            groups.append(_group(f"{c.name} · {word} · {a} → {b}", rows, pairs))
-    note = "Problems that were right more often before (lost) or after (won)."
-    _write(path, f"{before} → {after}", body, "Problems that flipped", note, groups)
-
-
-def _write(path: Path, title: str, body: Iterable[str], heading: str, note: str, groups: list[dict]) -> None:
-    page = files("openrlhf.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    # In a script element only "<" could end the data or open a comment.
-    data = json.dumps(groups, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
-    values = {
-        "title": escape(title),
-        "body": "\n".join(part for part in body if part),
-        "browser_title": escape(heading),
-        "browser_note": escape(note),
-        "data": data.replace("\u2029", "\\u2029"),
-    }
-    pieces = page.split("{{")
-    with store.atomically(path) as file:
-        file.write(pieces[0])
-        for piece in pieces[1:]:
-            name, _, rest = piece.partition("}}")
-            file.write(values[name] + rest)
+    write_page(path, _title(runs), body, "Problems", note, groups)
 
 
 def _title(runs: Sequence[str]) -> str:
@@ -207,80 +155,3 @@ def _breakdowns(results: Sequence[Result]) -> str:
             summary = f"{escape(r.run)} · {escape(r.name)}: by level, subject and source"
             parts.append(f"<details><summary>{summary}</summary>{''.join(tables)}</details>")
     return "".join(parts)
-
-
-def _comparison_table(compared: Sequence[tuple[str, str, Comparison]]) -> str:
-    heads = ("set", "problems", "before", "after", "difference", "95% interval", "lost", "won", "McNemar p")
-    rows = []
-    for _, _, c in compared:
-        d = c.difference
-        cells = (
-            str(d.n),
-            f"{100 * c.before.mean:.1f}",
-            f"{100 * c.after.mean:.1f}",
-            f"<b>{100 * d.mean:+.1f}</b>",
-            f"{100 * d.low:+.1f} … {100 * d.high:+.1f}",
-            str(len(c.lost)),
-            str(len(c.won)),
-            f"{c.p_value:.2g}",
-        )
-        rows.append(f"<tr><td>{escape(c.name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    head = "".join(f"<th>{title}</th>" for title in heads)
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-
-
-def _sampled(rows: Sequence[Any]) -> list[Any]:
-    """At most `MOST_PROBLEMS`, evenly spread over the whole."""
-    if len(rows) <= MOST_PROBLEMS:
-        return list(rows)
-    return [rows[i * len(rows) // MOST_PROBLEMS] for i in range(MOST_PROBLEMS)]
-
-
-def _group(title: str, problems: list[dict], whole: Sequence[Any]) -> dict:
-    return {"title": title, "problems": problems, "left_out": len(whole) - len(problems)}
-
-
-def _problem(row: Graded) -> dict:
-    p = row.problem
-    return {
-        "index": p.index,
-        "question": p.question,
-        "gold": " or also ".join((p.gold, *p.also)),
-        "level": p.level,
-        "subject": p.subject,
-        "source": p.source,
-        "samples": [
-            {
-                "text": _cut(sample.text),
-                "tokens": sample.tokens,
-                "end": sample.finish_reason,
-                "answer": scored.answer,
-                "right": scored.right,
-                "how": scored.how,
-            }
-            for sample, scored in zip(row.samples, row.scored, strict=True)
-        ],
-    }
-
-
-def _problem_sides(x: Graded, y: Graded, before: str, after: str) -> dict:
-    """The first samples of both runs next to each other, all the others below."""
-    problem = _problem(x)
-    sides = [(before, s) for s in problem["samples"]], [(after, s) for s in _problem(y)["samples"]]
-    longest = max(len(side) for side in sides)
-    ordered = [side[i] for i in range(longest) for side in sides if i < len(side)]
-    problem["samples"] = [{**sample, "side": name} for name, sample in ordered]
-    problem["sides"] = True
-    shares = " → ".join(f"{sum(row.right)} of {len(row.right)}" for row in (x, y))
-    single = len(x.right) == len(y.right) == 1
-    won = sum(y.right) / len(y.right) > sum(x.right) / len(x.right)
-    words = ("wrong → right" if won else "right → wrong") if single else f"right: {shares}"
-    problem["change"] = ["right" if won else "wrong", words]
-    return problem
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MOST_CHARACTERS:
-        return text
-    half = MOST_CHARACTERS // 2
-    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"

@@ -8,10 +8,10 @@ usual field names (`benchmark`).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openrlhf.evaluation import fields as f
-from openrlhf.evaluation.fields import Reader, Row
-from openrlhf.evaluation.math_golds import ACCEPTED, digest
-from openrlhf.evaluation.problems import AnswerKind, Problem
+from openrlhf.evaluation.questions import fields as f
+from openrlhf.evaluation.questions.fields import Reader, Row
+from openrlhf.evaluation.questions.math_golds import ACCEPTED, digest
+from openrlhf.evaluation.questions.problems import AnswerKind, Problem
 from openrlhf.grading.policy import GradingPolicy
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from openrlhf.evaluation import metrics
-from openrlhf.evaluation.records import Graded
+from openrlhf.evaluation.figures import metrics
+from openrlhf.evaluation.figures.records import Graded
 
 
 def summarize(graded: Sequence[Graded], seconds: float, settings: Mapping[str, Any]) -> dict[str, Any]:

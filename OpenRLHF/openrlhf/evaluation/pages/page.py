@@ -1,0 +1,78 @@
+"""What every page has: the frame in `report.html`, and problems with responses to browse.
+
+It loads nothing, and text from a model is never markup.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from openrlhf.evaluation.figures.records import Graded
+from openrlhf.evaluation.generation import store
+
+# A page that a browser still opens at once: problems per run and set, characters per response.
+MOST_PROBLEMS = 1000
+MOST_CHARACTERS = 12_000
+
+
+def write_page(path: Path, title: str, body: Iterable[str], heading: str, note: str, groups: list[dict]) -> None:
+    page = files("openrlhf.evaluation.pages").joinpath("report.html").read_text(encoding="utf-8")
+    # In a script element only "<" could end the data or open a comment.
+    data = json.dumps(groups, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    values = {
+        "title": escape(title),
+        "body": "\n".join(part for part in body if part),
+        "browser_title": escape(heading),
+        "browser_note": escape(note),
+        "data": data.replace("\u2029", "\\u2029"),
+    }
+    pieces = page.split("{{")
+    with store.atomically(path) as file:
+        file.write(pieces[0])
+        for piece in pieces[1:]:
+            name, _, rest = piece.partition("}}")
+            file.write(values[name] + rest)
+
+
+def sampled(rows: Sequence[Any]) -> list[Any]:
+    """At most `MOST_PROBLEMS`, evenly spread over the whole."""
+    if len(rows) <= MOST_PROBLEMS:
+        return list(rows)
+    return [rows[i * len(rows) // MOST_PROBLEMS] for i in range(MOST_PROBLEMS)]
+
+
+def group(title: str, problems: list[dict], whole: Sequence[Any]) -> dict:
+    return {"title": title, "problems": problems, "left_out": len(whole) - len(problems)}
+
+
+def problem_data(row: Graded) -> dict:
+    p = row.problem
+    return {
+        "index": p.index,
+        "question": p.question,
+        "gold": " or also ".join((p.gold, *p.also)),
+        "level": p.level,
+        "subject": p.subject,
+        "source": p.source,
+        "samples": [
+            {
+                "text": _cut(sample.text),
+                "tokens": sample.tokens,
+                "end": sample.finish_reason,
+                "answer": scored.answer,
+                "right": scored.right,
+                "how": scored.how,
+            }
+            for sample, scored in zip(row.samples, row.scored, strict=True)
+        ],
+    }
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
