@@ -1,4 +1,4 @@
-"""An independent implementation of OpenRLHF 0.6.2's interface, with the InTRO trainer."""
+"""An independent implementation of OpenRLHF 0.6.2's interface, with answer-conditioned training."""
 
 from openrlhf.version import __version__
 

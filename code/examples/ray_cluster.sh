@@ -17,7 +17,7 @@ CLUSTER_JOB="" # process id of the client of a running job
 ray_submit() {
   if [ -z "${RAY_ADDRESS:-}" ]; then cluster_start || return; fi
   # In the background, since bash runs traps only while it waits, not while a command is in the foreground.
-  python3 -m openrlhf.utils.ray_job --address "$RAY_ADDRESS" "$@" &
+  python3 -m openrlhf.cli.ray_job --address "$RAY_ADDRESS" "$@" &
   CLUSTER_JOB=$!
   local status=0
   wait "$CLUSTER_JOB" || status=$?

@@ -27,6 +27,7 @@ _RL_DEFAULTS: dict[str, Any] = {
     "wandb_project": "openrlhf_train_ppo",
     "wandb_run_name": lambda: run_name("ppo"),
 }
+_SFT_LOGS: dict[str, Any] = {"wandb_project": "openrlhf_train_sft", "wandb_run_name": lambda: run_name("sft")}
 _RINGS = "ring_attn_size ring_head_stride"
 _NO_RL = "learning_rate lr_scheduler"  # the policy's rate has a flag of its own, and so has the critic's
 _NO_INFERENCE = "attn_implementation"
@@ -50,7 +51,7 @@ COMMANDS: dict[str, Command] = {
         },
         "dpo",
     ),
-    "train_kd": Command(OfflineConfig, _RINGS, {"ckpt_path": "./ckpt/checkpoints_kd"}, "kd"),
+    "train_kd": Command(OfflineConfig, _RINGS, {"ckpt_path": "./ckpt/checkpoints_kd", **_SFT_LOGS}, "kd"),
     "train_kto": Command(
         OfflineConfig,
         _RINGS,
@@ -91,5 +92,10 @@ COMMANDS: dict[str, Command] = {
         },
         "rm",
     ),
-    "train_sft": Command(OfflineConfig, "", {"ckpt_path": "./ckpt/checkpoints_sft", "max_epochs": 2}, "sft"),
+    "train_sft": Command(
+        OfflineConfig,
+        "",
+        {"ckpt_path": "./ckpt/checkpoints_sft", "max_epochs": 2, **_SFT_LOGS},
+        "sft",
+    ),
 }

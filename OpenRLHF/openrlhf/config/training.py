@@ -82,8 +82,8 @@ class LoggingConfig:
     )
     wandb_org: str | None = setting(None, "Weights & Biases: entity.")
     wandb_group: str | None = setting(None, "Weights & Biases: group of the run.")
-    wandb_project: str = setting("openrlhf_train_sft", "Weights & Biases: project.")
-    wandb_run_name: str = setting(lambda: run_name("sft"), "Name of the run in logs.")
+    wandb_project: str = setting("openrlhf", "Weights & Biases: project.")
+    wandb_run_name: str = setting(lambda: run_name("run"), "Name of the run in logs.")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def load_blend(
 ) -> list[Record]:
     """Rows of all sources in `specs` (separated by commas), mixed with probabilities `probs`, as in 0.6.2.
 
-    stop: mixing ends when the first source is used up (RL, SFT), or goes on, repeating rows, until all are
+    stop: mixing ends when the first source is used up, or goes on, repeating rows, until all are
         (preference data).
     max_samples: cuts every source before mixing, and the mixture.
     required: False leaves sources without this split out.

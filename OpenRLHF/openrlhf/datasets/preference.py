@@ -1,4 +1,4 @@
-"""Pairs of responses, the preferred one first, for reward models and DPO."""
+"""Pairs of responses, the preferred one first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
 from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
-from openrlhf.datasets.sft import SFTSample
 from openrlhf.datasets.templates import as_messages
+from openrlhf.datasets.texts import TextSample
 from openrlhf.errors import UserError
 
 MARGIN_KEY = "margin"
@@ -16,10 +16,10 @@ MARGIN_KEY = "margin"
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """Both rows as `SFTSample`s; margin: by how much the reward of the first should be larger, 0 where not given."""
+    """Both rows as `TextSample`s; margin: by how much the reward of the first should be larger, 0 where not given."""
 
-    chosen: SFTSample
-    rejected: SFTSample
+    chosen: TextSample
+    rejected: TextSample
     margin: float = 0.0
 
 
@@ -74,7 +74,7 @@ def build_pairs(
     """Tokenises records; rows longer than `max_len` tokens are cut at their end and counted.
 
     for_reward: the last token of a row that was cut becomes the end-of-sequence token, as in 0.6.2: a reward is read
-        there. Otherwise (DPO) it stays what it was, since a policy must not learn to stop in mid-sentence, and both
+        there. Otherwise it stays what it was, since a policy must not learn to stop in mid-sentence, and both
         rows of a pair must have the same prompt.
 
     Raises:
@@ -88,8 +88,8 @@ def build_pairs(
         rejected = _segments(record, tokenizer, style, style.rejected_key, "--rejected_key", number)
         if not for_reward and chosen[0] != rejected[0]:
             raise UserError(
-                f"row {number}: {style.chosen_key!r} and {style.rejected_key!r} differ before their last turn; DPO"
-                " compares responses to the same prompt: remove such rows"
+                f"row {number}: {style.chosen_key!r} and {style.rejected_key!r} differ before their last turn, but"
+                " responses to the same prompt are compared: remove such rows"
             )
         margin = _margin(record, number)
         whole = [encode(finished(segments, tokenizer), tokenizer, opening) for segments in (chosen, rejected)]
@@ -152,9 +152,9 @@ def _margin(record: Record, number: int) -> float | None:
         raise UserError(f"row {number}: field {MARGIN_KEY!r} must be a number, found {margin!r}") from None
 
 
-def _cut(ids: list[int], scored: list[int], max_len: int, last: int | None) -> SFTSample:
+def _cut(ids: list[int], scored: list[int], max_len: int, last: int | None) -> TextSample:
     """last: what the last token of a longer row is replaced by; None leaves it."""
     kept = tuple(position for position in scored if 0 < position < max_len)
     if len(ids) > max_len and last is not None:
         ids = [*ids[: max_len - 1], last]
-    return SFTSample(tuple(ids[:max_len]), kept)
+    return TextSample(tuple(ids[:max_len]), kept)

@@ -1,4 +1,4 @@
-"""Single responses, each marked as desirable or not, for KTO."""
+"""Single responses, each marked as desirable or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import field
-from openrlhf.datasets.sft import SFTFormat, SFTSample, build_sft_samples
+from openrlhf.datasets.texts import TextFormat, TextSample, build_text_samples
 from openrlhf.errors import UserError
 
 _WORDS = {"1": True, "true": True, "0": False, "false": False}
@@ -16,21 +16,21 @@ _WORDS = {"1": True, "true": True, "0": False, "false": False}
 class LabelledSet:
     """Samples as for fine-tuning, for each whether it is desirable, and sentences to print."""
 
-    samples: tuple[SFTSample, ...]
+    samples: tuple[TextSample, ...]
     labels: tuple[bool, ...]
     notes: tuple[str, ...]
 
 
 def build_labelled(
-    records: Sequence[Record], tokenizer: Any, style: SFTFormat, label_key: str, *, max_len: int
+    records: Sequence[Record], tokenizer: Any, style: TextFormat, label_key: str, *, max_len: int
 ) -> LabelledSet:
-    """Tokenises records as `build_sft_samples` does, which cuts what is too long and counts it.
+    """Tokenises records as `build_text_samples` does, which cuts what is too long and counts it.
 
     A label is true, false, 1 or 0 (as a number or, from CSV files, as text). UserError: it is something else, and as
     there.
     """
     labels = [_label(field(record, label_key, "--label_key", i), label_key, i) for i, record in enumerate(records)]
-    made = build_sft_samples(records, tokenizer, style, max_len=max_len)
+    made = build_text_samples(records, tokenizer, style, max_len=max_len)
     kept = tuple(labels[row] for row in made.rows)
     notes = made.notes(max_len)
     if len(set(kept)) == 1:

@@ -3,7 +3,7 @@ r"""The demo's texts: a warm-start corpus of mixed quality, training problems an
 The corpus is written by an author of two habits. Careful: a worked solution, nearly always right. Hasty:
 "Clearly \boxed{…}", mostly wrong by a near miss. Half of the examples carry the answer as a hint between
 problem and solution; there the solution is one of the same author's that reach this answer. A model that has
-read it writes like the author, and knows from the hint which habit leads to answers: what InTRO can teach it.
+read it writes like the author, and knows from the hint which habit leads to answers: what a posterior can teach it.
 """
 
 from collections.abc import Callable, Collection, Iterator

@@ -79,10 +79,10 @@ class KTO(Responses):
     def samples(
         self, records: Sequence[dict[str, Any]], tokenizer: Any, config: OfflineConfig
     ) -> tuple[list[tuple[Example, ...]], list[str]]:
-        from openrlhf.datasets.sft import SFTFormat
+        from openrlhf.datasets.texts import TextFormat
         from openrlhf.datasets.unpaired import build_labelled
 
-        style = SFTFormat(
+        style = TextFormat(
             input_key=self.input_key,
             output_key=self.output_key,
             input_template=self.input_template,

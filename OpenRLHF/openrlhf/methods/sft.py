@@ -29,9 +29,9 @@ class SupervisedText(Responses):
     def text_samples(
         self, records: Sequence[dict[str, Any]], tokenizer: Any, config: OfflineConfig, *, multiturn: bool = False
     ) -> tuple[list[tuple[Example, ...]], list[str]]:
-        from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+        from openrlhf.datasets.texts import TextFormat, build_text_samples
 
-        style = SFTFormat(
+        style = TextFormat(
             input_key=self.input_key,
             output_key=self.output_key,
             input_template=self.input_template,
@@ -39,7 +39,7 @@ class SupervisedText(Responses):
             multiturn=multiturn,
             pretrain_mode=self.pretrain_mode,
         )
-        made = build_sft_samples(records, tokenizer, style, max_len=config.data.max_len)
+        made = build_text_samples(records, tokenizer, style, max_len=config.data.max_len)
         samples: list[tuple[Example, ...]] = [
             (Example(ids=s.token_ids, scored=s.scored, weight=1.0),) for s in made.samples
         ]

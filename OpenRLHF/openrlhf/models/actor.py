@@ -77,7 +77,7 @@ class Actor(nn.Module):
         `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it
         finds in tuples.
 
-        posterior_hidden: [T, width] from another call of this kind (on the answer-conditioned rows, for InTRO),
+        posterior_hidden: [T, width] from another call of this kind (on rows that hold a hint),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         """
         if self.split is not None:

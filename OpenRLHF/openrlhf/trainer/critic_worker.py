@@ -1,4 +1,4 @@
-"""One rank of PPO's critic: values of states, and their training."""
+"""One rank of the critic: values of states, and their training."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from openrlhf.config.reinforcement import RLConfig
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import build_prompts
-from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+from openrlhf.datasets.texts import TextFormat, build_text_samples
 from openrlhf.errors import UserError
 from openrlhf.experience.example import Example
 from openrlhf.experience.prompt import Prompt
@@ -102,8 +102,8 @@ def _pretraining(config: RLConfig, tokenizer: Any) -> tuple[Pretraining | None, 
         max_samples=data.max_samples,
     )
     longest = config.rollout.prompt_max_len + config.rollout.generate_max_len
-    style = SFTFormat(input_key=data.input_key, pretrain_mode=True)
-    made = build_sft_samples(records, tokenizer, style, max_len=longest)
+    style = TextFormat(input_key=data.input_key, pretrain_mode=True)
+    made = build_text_samples(records, tokenizer, style, max_len=longest)
     samples = [Example(ids=s.token_ids, scored=s.scored, weight=1.0) for s in made.samples]
     notes = [f"--pretrain_data: {note}" for note in made.notes(longest)]
     return Pretraining(samples, optimizer.train_batch_size, data.ptx_coef, optimizer.seed), notes

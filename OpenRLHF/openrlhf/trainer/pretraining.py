@@ -1,4 +1,4 @@
-"""Plain text whose language-model loss is added to the policy's (PPO-ptx, Ouyang et al. 2022, eq. 2)."""
+"""Plain text whose language-model loss is added to the policy's (Ouyang et al. 2022, eq. 2)."""
 
 from dataclasses import replace
 

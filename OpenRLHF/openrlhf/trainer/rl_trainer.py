@@ -41,7 +41,7 @@ class TrainerState:
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what. critic: only for PPO. pretraining: only with --pretrain_data."""
+    """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data."""
 
     policy: RoleGroup
     critic: RoleGroup | None

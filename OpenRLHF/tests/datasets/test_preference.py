@@ -3,7 +3,7 @@
 import pytest
 
 from openrlhf.datasets.preference import PreferenceFormat, build_pairs
-from openrlhf.datasets.sft import SFTFormat
+from openrlhf.datasets.texts import TextFormat
 from openrlhf.datasets.unpaired import build_labelled
 from openrlhf.errors import UserError
 
@@ -123,7 +123,7 @@ def test_margins_are_numbers_and_counted(tokenizer):
 def test_labels_stay_with_their_samples_when_others_are_left_out(tokenizer):
     rows = [("1", "a", True), ("123456", "a", False), ("2", "b", 0), ("3", "c", "1"), ("4", "d", "False")]
     records = [{"q": q, "a": a, "good": good} for q, a, good in rows]
-    style = SFTFormat(input_key="q", output_key="a")
+    style = TextFormat(input_key="q", output_key="a")
     found = build_labelled(records, tokenizer, style, "good", max_len=6)
     assert [marked(tokenizer, sample)[0] for sample in found.samples] == ["1", "2", "3", "4"]
     assert found.labels == (True, False, True, False)
@@ -134,6 +134,6 @@ def test_labels_stay_with_their_samples_when_others_are_left_out(tokenizer):
 
 @pytest.mark.parametrize("label", [2, "yes", None, [1], 0.5])
 def test_other_labels_are_refused(tokenizer, label):
-    style = SFTFormat(input_key="q", output_key="a")
+    style = TextFormat(input_key="q", output_key="a")
     with pytest.raises(UserError, match="row 0: the label in field 'good' must be true, false, 1 or 0, found"):
         build_labelled([{"q": "1", "a": "a", "good": label}], tokenizer, style, "good", max_len=9)

@@ -158,7 +158,7 @@ def test_plain_prompts_and_sft_rows_begin_as_the_tokenizer_begins_a_text() -> No
     """As for Llama: a beginning-of-sequence token in front of plain text, none in front of a chat template's."""
     from tokenizers.processors import TemplateProcessing
 
-    from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+    from openrlhf.datasets.texts import TextFormat, build_text_samples
     from toy_models import byte_tokenizer
 
     tokenizer = byte_tokenizer()
@@ -169,7 +169,7 @@ def test_plain_prompts_and_sft_rows_begin_as_the_tokenizer_begins_a_text() -> No
     (plain,) = build_prompts([{"input": "ab"}], tokenizer, max_tokens=9).prompts
     (chat,) = build_prompts([{"input": "ab"}], tokenizer, max_tokens=9, apply_chat_template=True).prompts
     assert plain.token_ids == (bos, *chat.token_ids)
-    style = SFTFormat(output_key="output")
-    (row,) = build_sft_samples([{"input": "ab", "output": "c"}], tokenizer, style, max_len=9).samples
+    style = TextFormat(output_key="output")
+    (row,) = build_text_samples([{"input": "ab", "output": "c"}], tokenizer, style, max_len=9).samples
     assert row.token_ids[:3] == plain.token_ids
     assert row.scored[0] == 3

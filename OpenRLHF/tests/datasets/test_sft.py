@@ -2,15 +2,15 @@
 
 import pytest
 
-from openrlhf.datasets.sft import SFTFormat, build_sft_samples
+from openrlhf.datasets.texts import TextFormat, build_text_samples
 from openrlhf.errors import UserError
 
-PLAIN = SFTFormat(input_key="q", output_key="a")
-CHAT = SFTFormat(input_key="q", output_key="a", apply_chat_template=True)
+PLAIN = TextFormat(input_key="q", output_key="a")
+CHAT = TextFormat(input_key="q", output_key="a", apply_chat_template=True)
 
 
-def build(tokenizer, record: dict, style: SFTFormat = PLAIN, max_len: int = 99):
-    return build_sft_samples([record], tokenizer, style, max_len=max_len)
+def build(tokenizer, record: dict, style: TextFormat = PLAIN, max_len: int = 99):
+    return build_text_samples([record], tokenizer, style, max_len=max_len)
 
 
 def marked(tokenizer, sample) -> str:
@@ -39,7 +39,7 @@ def test_prompt_and_response_are_tokenised_apart(tokenizer):
 
 
 def test_the_template_goes_around_the_prompt_only(tokenizer):
-    style = SFTFormat(input_key="q", output_key="a", input_template="Q: {}\nA: ")
+    style = TextFormat(input_key="q", output_key="a", input_template="Q: {}\nA: ")
     assert marked(tokenizer, build(tokenizer, {"q": "1", "a": "b"}, style).samples[0]) == "Q: 1\nA: <b>< ><<eos>>"
 
 
@@ -53,13 +53,13 @@ def test_long_samples_are_cut_at_their_end_and_counted(tokenizer):
 
 def test_samples_without_a_response_are_left_out_and_counted(tokenizer):
     records = [{"q": "1", "a": "a"}, {"q": "123456", "a": "a"}, {"q": "1", "a": ""}]
-    found = build_sft_samples(records, tokenizer, PLAIN, max_len=6)
+    found = build_text_samples(records, tokenizer, PLAIN, max_len=6)
     assert (len(found.samples), found.without_response, found.truncated) == (1, 2, 0)
     assert found.notes(6) == ["2 of 3 samples have no response within 6 tokens: left out."]
 
 
 def test_in_pretrain_mode_all_but_the_first_token_carry_loss_and_templates_are_not_used(tokenizer):
-    style = SFTFormat(input_key="q", input_template="Q: {}", apply_chat_template=True, pretrain_mode=True)
+    style = TextFormat(input_key="q", input_template="Q: {}", apply_chat_template=True, pretrain_mode=True)
     assert marked(tokenizer, build(tokenizer, {"q": "abc"}, style).samples[0]) == "a<b><c>< ><<eos>>"
 
 
@@ -81,13 +81,13 @@ CONVERSATION = [
 
 
 def test_of_a_conversation_only_the_last_assistant_turn_carries_loss(tokenizer):
-    style = SFTFormat(input_key="q", apply_chat_template=True)
+    style = TextFormat(input_key="q", apply_chat_template=True)
     text = marked(tokenizer, build(tokenizer, {"q": CONVERSATION}, style).samples[0])
     assert text == "[user]1\n[assistant]a<eos>\n[user]2\n[assistant]<b><<eos>>"
 
 
 def test_multiturn_puts_loss_on_every_assistant_turn(tokenizer):
-    style = SFTFormat(input_key="q", apply_chat_template=True, multiturn=True)
+    style = TextFormat(input_key="q", apply_chat_template=True, multiturn=True)
     text = marked(tokenizer, build(tokenizer, {"q": CONVERSATION}, style).samples[0])
     assert text == "[user]1\n[assistant]<a><<eos>><\n>[user]2\n[assistant]<b><<eos>>"
 
@@ -120,13 +120,13 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(make_tokenizer):
         ({"q": "1", "a": 5}, PLAIN, "field 'a' must be text, found int"),
         (
             {"q": CONVERSATION[:3]},
-            SFTFormat("q", apply_chat_template=True),
+            TextFormat("q", apply_chat_template=True),
             "found the roles user, assistant, user",
         ),
         ({"q": "123", "a": "b"}, PLAIN, "none of 1 samples has a response token within --max_len 3"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(tokenizer, record: dict, style: SFTFormat, message: str):
+def test_rows_that_do_not_fit_are_refused(tokenizer, record: dict, style: TextFormat, message: str):
     with pytest.raises(UserError) as refusal:
         build(tokenizer, record, style, max_len=3)
     assert message in str(refusal.value)

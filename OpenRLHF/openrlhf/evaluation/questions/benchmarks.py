@@ -380,7 +380,7 @@ _ENTRIES = (
 
 BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
 
-# What `eval.sh` of the reference runs, and the sets that the InTRO paper adds.
+# What `eval.sh` of the reference runs, and the sets that arXiv 2511.09865 adds.
 REFERENCE_NAMES: tuple[str, ...] = tuple(name for name in BENCHMARKS if name not in ("math500", "aime25"))
 
 

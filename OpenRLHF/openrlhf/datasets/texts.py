@@ -12,7 +12,7 @@ from openrlhf.errors import UserError
 
 
 @dataclass(frozen=True)
-class SFTSample:
+class TextSample:
     """One row to train on.
 
     token_ids: prompt and response, each tokenised on its own and put end to end, as rollouts are.
@@ -25,13 +25,13 @@ class SFTSample:
 
 
 @dataclass(frozen=True)
-class SFTSet:
+class TextSet:
     """Samples in the order of their records; how many were cut, and how many left out.
 
     rows: the index of each sample's record.
     """
 
-    samples: tuple[SFTSample, ...]
+    samples: tuple[TextSample, ...]
     rows: tuple[int, ...]
     truncated: int
     without_response: int
@@ -50,7 +50,7 @@ class SFTSet:
 
 
 @dataclass(frozen=True)
-class SFTFormat:
+class TextFormat:
     """How a record becomes text; the names are those of the flags.
 
     multiturn: every assistant turn carries loss instead of the last one.
@@ -65,7 +65,7 @@ class SFTFormat:
     pretrain_mode: bool = False
 
 
-def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTFormat, *, max_len: int) -> SFTSet:
+def build_text_samples(records: Sequence[Record], tokenizer: Any, style: TextFormat, *, max_len: int) -> TextSet:
     """Tokenises records; samples longer than `max_len` tokens are cut at their end and counted.
 
     Where the text does not end with the end-of-sequence token, a space and that token are added, as in 0.6.2;
@@ -81,17 +81,17 @@ def build_sft_samples(records: Sequence[Record], tokenizer: Any, style: SFTForma
             without += 1
             continue
         truncated += len(ids) > max_len
-        samples.append(SFTSample(tuple(ids[:max_len]), kept))
+        samples.append(TextSample(tuple(ids[:max_len]), kept))
         rows.append(number)
     if not samples:
         raise UserError(
             f"none of {len(records)} samples has a response token within --max_len {max_len}: check"
             " --input_key and --output_key, or raise --max_len"
         )
-    return SFTSet(tuple(samples), tuple(rows), truncated, without)
+    return TextSet(tuple(samples), tuple(rows), truncated, without)
 
 
-def segments_of(record: Record, tokenizer: Any, style: SFTFormat, number: int) -> list[Segment]:
+def segments_of(record: Record, tokenizer: Any, style: TextFormat, number: int) -> list[Segment]:
     """Prompt and response of one record, in pieces; none where the response is empty. UserError: unusable fields."""
     content = field(record, style.input_key, "--input_key", number)
     output = field(record, style.output_key, "--output_key", number) if style.output_key else None

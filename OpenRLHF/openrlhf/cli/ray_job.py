@@ -1,4 +1,4 @@
-"""Runs a command as a Ray job: `python3 -m openrlhf.utils.ray_job --address URL COMMAND…`.
+"""Runs a command as a Ray job: `python3 -m openrlhf.cli.ray_job --address URL COMMAND…`.
 
 `ray job submit` quotes arguments for another shell than the one that reads them, and turns every failure into
 status 1. Here the command arrives as it was given, its log is followed, and its own exit status is returned.
