@@ -1,4 +1,4 @@
-"""Who may know whom: the table in docs/architecture.md, held against all imports, also lazy ones and those for types."""
+"""Who may know whom: the table in docs/architecture.md against all imports, also lazy ones and those for types."""
 
 import ast
 import re

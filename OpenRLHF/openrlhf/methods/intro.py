@@ -91,7 +91,8 @@ class Intro(HintedMethod, CorrectOnly):
     def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
         yield from super().without_effect(config)
         if self.estimator == "exact":
-            yield "intro_num_candidates intro_top_k intro_clip_max", "the exact estimator draws no candidates"
+            names = " ".join(self.flag_prefix + name for name in ("num_candidates", "top_k", "clip_max"))
+            yield names, "the exact estimator draws no candidates"
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         if self.loss_aggregation == "token-mean":
