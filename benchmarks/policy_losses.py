@@ -5,6 +5,7 @@ the clipped value loss. Compared are values and gradients. Needs trl==1.16.0 and
 packages.
 """
 
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import torch
@@ -17,7 +18,6 @@ from openrlhf.experience.example import Example
 from openrlhf.experience.micro_batch import MicroBatch, collate
 from openrlhf.models.scores import Scores
 from openrlhf.objectives.advantages import discounted_returns, generalised_advantages
-from openrlhf.objectives.kl import KlTerm
 from openrlhf.objectives.policy import PolicyObjective
 from openrlhf.objectives.value import ValueObjective
 from openrlhf.utils.tally import Tally
@@ -87,9 +87,10 @@ def our_loss(batch: Batch, loss_type: str, beta: float) -> tuple[float, Tensor]:
     logprobs = batch.logprobs.clone().requires_grad_()
     per_token = batch.advantages.repeat_interleave(torch.tensor(batch.lengths))
     columns = {"advantage": per_token, "old_logprob": batch.old, "reference": batch.reference}
-    objective = PolicyObjective(EPSILON, kl=KlTerm(beta, "k3") if beta else None)
+    objective = PolicyObjective(EPSILON, kl="k3" if beta else None)
     none = torch.zeros_like(batch.old)
     micro = batch.micro_batch(columns, constant=loss_type == "dr_grpo")
+    micro = replace(micro, figures={"kl_coef": beta})
     loss = objective.loss(Scores(logprobs, none, none, none, none, none, none, none), micro, Tally())
     loss.backward()
     return float(loss.detach()), logprobs.grad

@@ -19,6 +19,7 @@ from openrlhf.methods.dpo import DpoObjective
 from openrlhf.methods.kto import KtoObjective
 from openrlhf.methods.rm import RewardObjective
 from openrlhf.models.scores import Scores
+from openrlhf.objectives.base import AsideRow
 from openrlhf.utils.tally import Tally
 
 PAIRS = 16
@@ -143,23 +144,12 @@ def kto() -> None:
     objective = KtoObjective(beta=0.1, desirable_weight=1.5, undesirable_weight=0.5, max_len=4 * LONGEST)
     weighted = objective.weighted([rows.example(i, label=float(label)) for i, label in enumerate(labels)])
 
-    class Learner:
-        """Gives the mismatched rows their numbers, as if they were of the right length."""
-
-        def of(self, flat: Tensor) -> list:
-            return [[part.tolist() for part in flat.split(mismatched.responses)]]
-
-        def outputs(self, _: object) -> list:
-            return self.of(mismatched.logprobs)
-
-        def reference_outputs(self, _: object) -> list:
-            return self.of(mismatched.reference)
-
-        def sum_over_ranks(self, value: float) -> float:
-            return value
-
-    (trained,) = objective.before_step(Learner(), [weighted])
-    batch = collate(trained, torch.device("cpu"))
+    trained, aside = objective.set_aside(weighted)
+    # The mismatched rows get their numbers as if they were of the right length.
+    policy, reference = (flat.split(mismatched.responses) for flat in (mismatched.logprobs, mismatched.reference))
+    rows_aside = [AsideRow(*row) for row in zip(aside, policy, reference, strict=True)]
+    figures = {name: float(value) for name, value in objective.step_figures(rows_aside).items()}
+    batch = collate(trained, torch.device("cpu"), figures=figures)
     batch.columns["reference"] = rows.reference
     leaves = [rows.logprobs.requires_grad_()]
     ours = objective.loss(scores(rows.logprobs), batch, Tally())

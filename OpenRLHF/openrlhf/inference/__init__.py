@@ -1,0 +1,1 @@
+"""Batch inference and conversations. Only commands come here."""

@@ -1,0 +1,1 @@
+"""Networks, their scores, rows on devices, loading and saving. Know configurations, and nothing of training."""

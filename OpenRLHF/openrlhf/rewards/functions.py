@@ -191,7 +191,7 @@ def _not_json(fields: Fields) -> UserError:
 
 
 class HttpRewards:
-    """Asks reward servers (COMPAT: POST {"query", "prompts", "labels"}, answer {"rewards"}) and sums their values."""
+    """Asks reward servers (0.6.2's POST {"query", "prompts", "labels"}, answer {"rewards"}) and sums their values."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.failures = 0

@@ -1,0 +1,1 @@
+"""Roles as Ray actors, and their places on a cluster."""
