@@ -14,7 +14,7 @@ is β/n here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,7 +62,7 @@ class DPO(Pairs):
             )
         return config, notes
 
-    def without_effect(self, config: Any) -> Any:
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
         yield from super().without_effect(config)
         if self.ipo:
             yield "label_smoothing", "IPO has no label smoothing"

@@ -68,11 +68,6 @@ class KTO(Responses):
             )
         return config, notes
 
-    def without_effect(self, config: Any) -> Any:
-        yield from super().without_effect(config)
-        if self.apply_chat_template:
-            yield "input_template", "--apply_chat_template writes the prompt"
-
     def reference_model(self, config: OfflineConfig) -> FrozenModel | None:
         return FrozenModel(str(config.model.pretrain), self.ref_offload)
 

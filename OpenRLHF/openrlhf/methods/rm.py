@@ -8,7 +8,7 @@ With Δ = r(x, y_w) − r(x, y_l), averaged over the pairs of the global batch:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,7 +65,7 @@ class RewardModelling(Pairs):
             )
         return config, notes
 
-    def without_effect(self, config: Any) -> Any:
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
         yield from super().without_effect(config)
         if self.loss == "logexp":
             yield "margin_loss", "--loss logexp has no margin; use sigmoid"

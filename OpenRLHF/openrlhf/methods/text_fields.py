@@ -1,6 +1,6 @@
 """Settings that methods which train on texts share: where prompt and response are, and what stands around them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,11 @@ class Templated(OfflineMethod):
         config, notes = super().settle(config)
         template, said = settled_template(self.input_template, self.apply_chat_template)
         return replace(config, method=replace(config.method, input_template=template)), notes + said
+
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
+        yield from super().without_effect(config)
+        if self.apply_chat_template:
+            yield "input_template", "--apply_chat_template writes the prompt"
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,10 @@ class Pairs(Templated):
         )
         return build_pairs(records, tokenizer, style, max_len=config.data.max_len, for_reward=for_reward)
 
-    def without_effect(self, config: Any) -> Any:
-        yield from super().without_effect(config)
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
         if not self.prompt_key:
             yield (
                 "input_template",
                 "there is no --prompt_key, so chosen and rejected fields hold prompt and response",
             )
-        elif self.apply_chat_template:
-            yield "input_template", "--apply_chat_template writes the prompt"
+        yield from super().without_effect(config)

@@ -1,1 +1,1 @@
-"""Rewards for responses: functions, the built-in grader, servers, reward models. Reached through `functions.Rewards`."""
+"""Rewards for responses: functions, the built-in grader, servers, reward models, behind `functions.Rewards`."""

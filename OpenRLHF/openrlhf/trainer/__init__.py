@@ -1,1 +1,1 @@
-"""The loops, the roles on their ranks and where they are placed. Knows no method: those are asked through `methods.base`."""
+"""The loops, the roles on their ranks, their places. No method is known by name, only through `methods.base`."""

@@ -16,7 +16,7 @@ from openrlhf.trainer.batching import split_over_ranks
 from openrlhf.trainer.checkpoint import latest_state, limit_size, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
-from openrlhf.trainer.run_log import Progress, RunLog
+from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.utils.tally import Tally
 
 
@@ -71,13 +71,13 @@ class OfflineTrainer:
                 metrics = self._update([self.samples[i] for i in indices], rate)
             self.state.step += 1
             step = self.state.step
-            if self.held_out and (_due(step, self.config.logging.eval_steps) or step == self.total_steps):
+            if self.held_out and (is_due(step, self.config.logging.eval_steps) or step == self.total_steps):
                 with progress.phase("evaluate"):
                     metrics.update({f"eval/{k}": value for k, value in self._evaluate(self.held_out).items()})
             progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.config.logging.logging_steps)
-            if log is not None and _due(step, self.config.logging.logging_steps):
+            if log is not None and is_due(step, self.config.logging.logging_steps):
                 log.metrics(step, metrics)
-            if _due(step, self.config.checkpoint.save_steps):
+            if is_due(step, self.config.checkpoint.save_steps):
                 self._save()
         progress.close()
         self.save_model(Path(self.config.checkpoint.save_path))
@@ -156,7 +156,3 @@ class OfflineTrainer:
             for key, name in self.objective.config_figures.items():
                 setattr(self.learner.network.config, key, figures[name])
         save_pretrained(self.learner.network, self.tokenizer, folder, source=str(self.config.model.pretrain))
-
-
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0

@@ -5,12 +5,14 @@ from typing import Any
 
 from openrlhf.config.method import AnswerHint
 from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.rules import hinted_evaluation
 from openrlhf.evaluation.figures.metrics import pass_at_k
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rollout.engine import Sampling
 from openrlhf.trainer.assembly import hint_ids
 from openrlhf.trainer.rollout_maker import RolloutMaker
+from openrlhf.trainer.run_log import is_due
 
 
 class Evaluator:
@@ -25,10 +27,20 @@ class Evaluator:
         hinted: Sequence[Prompt],
     ) -> None:
         self._config = config
+        self._hinted_every = hinted_evaluation(config)[0]
         self._rollouts = rollouts
         self._tokenizer = tokenizer
         self._held_out = held_out
         self._hinted = hinted
+
+    def is_due(self, step: int) -> bool:
+        """Whether anything is evaluated after this step."""
+        return is_due(step, self._config.logging.eval_steps) or is_due(step, self._hinted_every)
+
+    def at(self, step: int) -> dict[str, float]:
+        """All that is due after this step."""
+        metrics = self.evaluate_hinted(step) if is_due(step, self._hinted_every) else {}
+        return metrics | (self.evaluate(step) if is_due(step, self._config.logging.eval_steps) else {})
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Accuracy over all samples, pass@k where several are drawn, length and truncation; {} without data."""

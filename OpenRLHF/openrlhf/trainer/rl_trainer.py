@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf.config.plan import Plan
-from openrlhf.config.rules import hinted_evaluation
 from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
@@ -19,7 +18,7 @@ from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary, update_metrics
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
-from openrlhf.trainer.run_log import Progress, RunLog
+from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.utils.tally import Tally
 
 
@@ -119,7 +118,7 @@ class RLTrainer:
             metrics.update(self.sync_weights())
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
-        if due(step, self.config.checkpoint.save_steps):
+        if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
@@ -169,16 +168,10 @@ class RLTrainer:
         return {f"sync/{name}": value for name, value in report.items()}
 
     def evaluate(self, step: int) -> dict[str, float]:
-        metrics: dict[str, float] = {}
-        hinted = due(step, hinted_evaluation(self.config)[0])
-        plain = due(step, self.config.logging.eval_steps)
-        if hinted or plain:
-            with self.progress.phase("evaluate"):
-                if hinted:
-                    metrics.update(self.roles.evaluator.evaluate_hinted(step))
-                if plain:
-                    metrics.update(self.roles.evaluator.evaluate(step))
-        return metrics
+        if not self.roles.evaluator.is_due(step):
+            return {}
+        with self.progress.phase("evaluate"):
+            return self.roles.evaluator.at(step)
 
     def report(self, metrics: dict[str, float], rollouts: list[Rollout]) -> None:
         seconds = self.progress.step(summary(metrics))
@@ -186,7 +179,7 @@ class RLTrainer:
         metrics["perf/generate_tokens_per_s"] = generated / seconds["generate"]
         metrics["perf/train_tokens_per_s"] = metrics.pop("trained_tokens", 0.0) / seconds["train"]
         metrics.update({f"time/{phase}_s": value for phase, value in seconds.items()})
-        if due(self.state.step, self.config.logging.logging_steps):
+        if is_due(self.state.step, self.config.logging.logging_steps):
             self.log.metrics(self.state.step, metrics)
         self.log.samples(self.state.step, rollouts[: self.config.evaluation.num_sample_rationales])
 
@@ -205,7 +198,3 @@ class RLTrainer:
                 rotate_checkpoints(parent / "_critic", settings.max_ckpt_num)
         if settings.save_hf_ckpt:
             self.roles.policy.call("save_hf_copy", str(parent), step)
-
-
-def due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0

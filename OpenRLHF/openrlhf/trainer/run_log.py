@@ -141,3 +141,8 @@ class Progress:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether something that is done every so many steps is done after this one; 0 or less: never."""
+    return every > 0 and step % every == 0
