@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from openrlhf.cli.commands import COMMANDS
@@ -40,6 +41,7 @@ def parse(command: str, argv: Sequence[str] | None = None) -> Parsed:
     methods, own, source = methods_of(command), None, getattr(first, "method", None)
     source = source or (stored.method_source if stored and not _names_method(argv) else None)
     if source is not None:
+        source = str(Path(source).resolve()) if source.endswith(".py") else source  # run.yaml is read elsewhere
         own = load_method(source)
         _check_own(own, command, methods)
         methods = {**methods, own.name: own}
