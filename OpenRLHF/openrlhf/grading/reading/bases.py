@@ -1,5 +1,6 @@
 """What an expression is built from: letters, brackets, sets, matrices, commands and functions."""
 
+import re
 from fractions import Fraction
 from itertools import permutations
 
@@ -21,6 +22,7 @@ _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _MATRICES = names("matrix pmatrix bmatrix Bmatrix vmatrix array smallmatrix cases aligned")
 _HIGHEST_DERIVATIVE = 9
+_BETWEEN_LETTERS = re.compile(r"(?<=[a-z]),(?=[a-z])")
 _CLOSING = {"(": ")", "{": "}", "[": "]", "\\{": "\\}"}
 _UNREADABLE = names("overset underset stackrel color textcolor int iint oint sum prod lim")
 
@@ -159,7 +161,8 @@ class Bases(Cursor):
 
     def subscripted(self, node: ex.Node) -> ex.Node:
         self.expect("_")
-        subscript = self.raw_argument()
+        # a_{i,j} is a_{ij}; a_{1,2} is not a_{12}.
+        subscript = _BETWEEN_LETTERS.sub("", self.raw_argument())
         if isinstance(node, ex.Symbol):
             return ex.Symbol(f"{node.name}_{subscript}")
         if isinstance(node, ex.Constant) and node.name in ("e", "i"):

@@ -1,7 +1,7 @@
 """The shapes an answer can have. Plain data; `parser` makes them, `numeric` evaluates, `compare` compares."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 
 
@@ -9,21 +9,23 @@ from fractions import Fraction
 class Node:
     """Anything that an answer or a part of it can be."""
 
-    def children(self) -> "Iterator[Node]":
-        for field in fields(self):
-            value = getattr(self, field.name)
+    def children(self) -> "list[Node]":
+        found: list[Node] = []
+        for name in self.__slots__:
+            value = getattr(self, name)
             if isinstance(value, Node):
-                yield value
-            elif isinstance(value, tuple):
-                for item in value:
-                    if isinstance(item, Node):
-                        yield item
+                found.append(value)
+            elif type(value) is tuple:
+                found += [item for item in value if isinstance(item, Node)]
+        return found
 
     def walk(self) -> "Iterator[Node]":
-        """This node and everything below it."""
-        yield self
-        for child in self.children():
-            yield from child.walk()
+        """This node and everything below it, from the left."""
+        left: list[Node] = [self]
+        while left:
+            node = left.pop()
+            yield node
+            left += node.children()[::-1]
 
 
 @dataclass(frozen=True, slots=True)
