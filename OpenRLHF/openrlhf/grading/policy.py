@@ -7,6 +7,10 @@ from openrlhf.errors import UserError
 
 _CHOICES = {
     "decimals": ("exact", "rounded"),
+    "long_decimals": ("floats", "rounded", "exact"),
+    "escapes": ("undone", "kept"),
+    "remainders": ("value", "kept"),
+    "combinations": ("counted", "kept"),
     "units": ("lenient", "strict"),
     "lists": ("any_order", "in_order"),
     "answer_kind": ("any", "choice", "number"),
@@ -15,11 +19,19 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class GradingPolicy:
-    """Conventions on which correct mathematics does not decide. The defaults suit MATH.
+    r"""Conventions on which correct mathematics does not decide. The defaults suit MATH.
 
     decimals: "exact" accepts a decimal only for its exact value; "rounded" also accepts a prediction that
         rounds to a decimal gold at the gold's last digit (2.884e16 for 2.88e16), and one that is off by at
         most `tolerance`. A gold written with ≈ is always read as rounded.
+    long_decimals: "floats" takes a decimal of 15 to 17 significant digits, which is how computers print numbers, for
+        the fraction that rounds to it (0.0833333333333333 for 1/12). "rounded" takes one of ten digits or more, and
+        for any exact value (3.141592654 for π). "exact" takes none.
+    escapes: "undone" halves the backslashes of an answer in which all of them are doubled, which JSON does; in "kept"
+        they separate rows.
+    remainders: what 17 \bmod 5 = 2 is: with "value" it is 2.
+    combinations: "counted" reads C_5^2 and A_5^2 in answers without other letters as numbers of choices and of
+        arrangements, as school books in Chinese do; in "kept" they are powers of symbols.
     tolerance: relative tolerance for "rounded"; 0 for none.
     units: "lenient" compares units only where both sides have one; "strict" wants them on both sides or on
         none.
@@ -32,6 +44,10 @@ class GradingPolicy:
     """
 
     decimals: str = "exact"
+    long_decimals: str = "floats"
+    escapes: str = "undone"
+    remainders: str = "value"
+    combinations: str = "counted"
     tolerance: float = 0.0
     units: str = "lenient"
     lists: str = "any_order"

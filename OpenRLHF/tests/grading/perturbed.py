@@ -17,8 +17,8 @@ _TOP_SIGN = re.compile(r"(?<=[\w)}!]) ?([+-]) ?(?=[1-9])")
 # In these a changed mark may leave the value: a period or a residue, a constant of integration, a product with zero,
 # a power of one, two that make one fraction, numbers that only restate one, a code or a word.
 _DELICATE = re.compile(
-    r"_|\\pi.*[knm]|[knm].*\\pi|mod|C|\bc\b|(?<![\d.])0(?![\d.])|(?<![\d.}])1 ?\^|\(-1\) ?\^|\\approx|≈|=.*=|\\in|R|text|"
-    r"mbox|rm\b|mathbf|\\boxed|or|and|[:;'\"!]|[^\x00-\x7f]|\\ldots|\\dots|\.\.\.|\\cdots|\\pm|\\cup|\|"
+    r"_|\\pi.*[knm]|[knm].*\\pi|mod|C|\bc\b|(?<![\d.])0(?![\d.])|(?<![\d.}])1 ?\^|\(-1\) ?\^|\\approx|≈|=.*=|\\in|"
+    r"R|text|mbox|rm\b|mathbf|\\boxed|or|and|[:;'\"!]|[^\x00-\x7f]|\\ldots|\\dots|\.\.\.|\\cdots|\\pm|\\cup|\|"
 )
 _SCALAR = re.compile(
     r"(?:\\(?:frac|dfrac|tfrac|sqrt|pi|cdot|left|right|times|ln|log|sin|cos|tan)(?![A-Za-z])|\d+(?:\.\d+)?|"

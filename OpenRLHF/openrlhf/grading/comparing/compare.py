@@ -22,7 +22,8 @@ from openrlhf.grading.reading import expressions as ex
 from openrlhf.grading.reading.lexer import Unreadable
 from openrlhf.grading.reading.parser import parse
 from openrlhf.grading.reading.parts import paired_parts
-from openrlhf.grading.reading.respelling import respelled
+from openrlhf.grading.reading.phrases import same_parity
+from openrlhf.grading.reading.respelling import counted, respelled, shown_remainder
 from openrlhf.grading.reading.sentences import said_once
 from openrlhf.grading.reading.text import compact, tidy
 
@@ -54,7 +55,12 @@ _SETS_IN_WORDS = {
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
-    mine, theirs = said_once(tidy(prediction), tidy(gold))
+    unescape = policy.escapes == "undone"
+    mine, theirs = said_once(tidy(prediction, unescape), tidy(gold, unescape))
+    if policy.remainders == "value":
+        mine, theirs = shown_remainder(mine), shown_remainder(theirs)
+    if policy.combinations == "counted":
+        mine, theirs = counted(mine), counted(theirs)
     if parts := paired_parts(mine, theirs):
         return all(compare(*pair, policy)[0] for pair in parts), "structure"
     by_text = _compare_text(mine, theirs, policy)
@@ -135,6 +141,8 @@ def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     mine_words, gold_words = plain_words(mine), plain_words(gold)
     if mine_words and mine_words == gold_words and _says_something(mine, gold):
         return True
+    if (parity := same_parity(mine_words, gold_words)) is not None:
+        return parity
     if says_the_same(mine_words, gold_words) or ((listed := word_list(mine)) and listed == word_list(gold)):
         return True
     if (

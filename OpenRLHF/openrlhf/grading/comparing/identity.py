@@ -79,11 +79,13 @@ def constant_value(node: ex.Node) -> Any:
 def proportional(first: ex.Node, second: ex.Node) -> int:
     """The sign (1, -1) of the constant c with first = c·second for all values of the variables; 0 if none."""
     names = sorted(ex.variables(first) | ex.variables(second))
+    if not names:
+        return 0  # any two numbers are multiples of each other
     same = same_ratio(first, second)
     if same is False:
         return 0
     ratios = enough_digits(lambda: _ratios(first, second, names, 1 if same else _ENOUGH), _POINT_DIGITS)
-    if not ratios or (not same and len(ratios) < (_ENOUGH if names else 1)):
+    if not ratios or (not same and len(ratios) < _ENOUGH):
         return 0
     ratio = ratios[0]
     return 0 if ratio == 0 or abs(mp.im(ratio)) > abs(ratio) * 1e-20 else int(mp.sign(mp.re(ratio)))
@@ -100,7 +102,7 @@ def _ratios(first: ex.Node, second: ex.Node, names: list[str], most: int) -> lis
         if under == 0 or over == 0 or (ratios and not close(over / under, ratios[0])):
             return []
         ratios.append(over / under)
-        if len(ratios) == most or not names:
+        if len(ratios) == most:
             break
     return ratios
 
@@ -132,13 +134,15 @@ def _same_functions(first: ex.Node, second: ex.Node, names: list[str], log_base:
     both = ex.Sum((first, second))
     whole = {name for name in names if name[0] in _WHOLE_LETTERS and name[1:2] in ("", "_")}
     if stepped := _names_in(both, _STEPS):
-        agreed = _agree(first, second, _whole_points(names, stepped, both), log_base, True)
+        agreed = _agree(first, second, _whole_points(names, stepped, both, whole), log_base, True)
         if agreed is None or (agreed and whole != set(names)):
             between = _agree(first, second, _points(names, both, whole), log_base, True)
             agreed = between if agreed is None else between is not False
     elif _means_whole(both):
         # n! and (-1)^n are functions of whole numbers.
-        points = islice(_whole_points(names, [], both), _FEW) if whole == set(names) else _points(names, both, whole)
+        points = _points(names, both, whole)
+        if whole == set(names):
+            points = islice(_whole_points(names, [], both, whole), _FEW)
         agreed = _agree(first, second, points, log_base, False)
     else:
         agreed = None if _imaginary(both) else _agree(first, second, _points(names, both), log_base, True)
@@ -229,11 +233,13 @@ def _has_corners(node: ex.Node) -> bool:
     return False
 
 
-def _whole_points(names: list[str], stepped: Iterable[str], node: ex.Node) -> Iterator[dict[str, Fraction]]:
+def _whole_points(
+    names: list[str], stepped: Iterable[str], node: ex.Node, whole: Iterable[str]
+) -> Iterator[dict[str, Fraction]]:
     """Points of whole numbers: small ones in a row, powers, and the neighbours of numbers written down.
 
     Every name of `stepped`, which stand where a function steps, runs through all of them, the others meanwhile through
-    small ones; then all meet at random.
+    small ones, or through any numbers if they neither step nor are `whole`; then all meet at random.
     """
     special: list[int] = []
     for landmark in landmarks(node):
@@ -245,6 +251,8 @@ def _whole_points(names: list[str], stepped: Iterable[str], node: ex.Node) -> It
         return
 
     def small(name: str, round_: int) -> Fraction:
+        if name not in stepped and name not in whole:
+            return sample(name, round_) / (1 + round_ % 4)
         return Fraction(1 + int(sample(name, round_) * 10**6) % 12)
 
     for name in stepped:

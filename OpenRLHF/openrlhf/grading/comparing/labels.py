@@ -1,6 +1,7 @@
 """What stands left of "=": the name of a quantity, or a part of an equation that is still to be solved."""
 
 from fractions import Fraction
+from typing import NamedTuple
 
 from openrlhf.grading.comparing.numeric import is_unknown
 from openrlhf.grading.reading import expressions as ex
@@ -152,6 +153,34 @@ def points(node: ex.Listed, other: ex.Listed) -> ex.Listed:
     values = [value_of(item) for item in node.items]
     tuples = (ex.Tuple(tuple(values[at : at + size]), "()") for at in range(0, len(values), size))
     return ex.Listed(tuple(tuples), node.joined)
+
+
+class Parameter(NamedTuple):
+    """A value, the constant in it that a condition is put on, and that condition."""
+
+    value: ex.Node
+    name: str
+    condition: ex.Node
+
+    def counts_up(self) -> bool:
+        """Whether the constant is an exponent that is said to be no less than zero."""
+        from_zero = ex.Relation((ex.Symbol(self.name), ex.ZERO), (">=",))
+        powers = [part.exponent for part in self.value.walk() if isinstance(part, ex.Power)]
+        return self.condition == from_zero and ex.Symbol(self.name) in powers
+
+
+def parameter(node: ex.Node) -> Parameter | None:
+    """f(x) = cx, c > 0: a value and a condition on a constant in it; None for anything else."""
+    if not isinstance(node, ex.Listed) or len(node.items) != 2 or node.joined == "or":
+        return None
+    value, condition = node.items
+    names = ex.variables(condition)
+    if is_condition(value) or not is_condition(condition) or len(names) != 1:
+        return None
+    name = names.pop()
+    inside = value.sides[-1] if isinstance(value, ex.Relation) else value
+    argument = isinstance(value, ex.Relation) and name in ex.variables(value.sides[0])
+    return Parameter(value, name, condition) if name in ex.variables(inside) and not argument else None
 
 
 def assignments(node: ex.Node) -> dict[str, ex.Node] | None:

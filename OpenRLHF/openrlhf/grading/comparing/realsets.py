@@ -8,7 +8,16 @@ from typing import Any
 from mpmath import mp
 
 from openrlhf.grading.comparing.identity import constant_value, landmarks
-from openrlhf.grading.comparing.numeric import TooComplex, Undefined, close, enough_digits, evaluate, negligible
+from openrlhf.grading.comparing.numeric import (
+    TooComplex,
+    Undefined,
+    close,
+    enough_digits,
+    evaluate,
+    is_unknown,
+    negligible,
+)
+from openrlhf.grading.comparing.rewriting import mapped
 from openrlhf.grading.reading import expressions as ex
 
 _DIGITS = 60
@@ -46,6 +55,7 @@ EVERYTHING = (Interval(mp.ninf, False, mp.inf, False),)
 
 def same_real_set(first: ex.Node, second: ex.Node) -> bool:
     """Whether two expressions describe the same set. Raises `NotRealSet` where one describes none."""
+    first, second = (mapped(side, _as_unknown) for side in (first, second))
 
     def same() -> bool:
         for condition, other in ((first, second), (second, first)):
@@ -55,6 +65,12 @@ def same_real_set(first: ex.Node, second: ex.Node) -> bool:
         return len(mine) == len(theirs) and all(map(_same_interval, mine, theirs))
 
     return enough_digits(same, _DIGITS)
+
+
+def _as_unknown(part: ex.Node) -> ex.Node:
+    """f(0), of which conditions may speak as of any unknown."""
+    named = isinstance(part, ex.Call) and is_unknown(part.name) and not ex.variables(part)
+    return ex.Symbol(repr(part)) if named else part
 
 
 def _is_linear(condition: ex.Relation) -> bool:
@@ -183,6 +199,11 @@ def _listed(node: ex.Listed) -> tuple[Interval, ...]:
             i if isinstance(i, ex.Relation) else replace(first, sides=(first.sides[0], i)) for i in node.items
         )
         return _conditions(items)
+    excluded = [item for item in node.items if isinstance(item, ex.Relation) and item.operators == ("!=",)]
+    if node.joined == "or" and excluded:
+        # x ≤ -4 or x ≥ -2, x ≠ -1
+        rest = ex.Listed(tuple(item for item in node.items if item not in excluded), "or")
+        return _intersected(_listed(rest) if rest.items else EVERYTHING, _conditions(tuple(excluded)))
     if node.joined == "or":
         return _united([interval for item in node.items for interval in real_set(item)])
     together = _conditions(node.items)

@@ -59,8 +59,7 @@ def residue(node: ex.Node, salt: str) -> int:
     if isinstance(node, ex.Power):
         return _power(residue(node.base, salt), node.exponent)
     if isinstance(node, ex.Call):
-        value = exact(node)
-        return value.numerator * _inverse(value.denominator) % _PRIME
+        return residue(ex.Number(exact(node)), salt)
     raise NotExact
 
 

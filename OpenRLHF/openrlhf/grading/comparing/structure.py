@@ -9,6 +9,7 @@ from openrlhf.grading.comparing.labels import (
     is_condition,
     labels_agree,
     labels_spread,
+    parameter,
     points,
     results,
     value_of,
@@ -16,7 +17,7 @@ from openrlhf.grading.comparing.labels import (
 )
 from openrlhf.grading.comparing.notations import components, has_axes, ranges_with_parameters, reconciled
 from openrlhf.grading.comparing.numeric import NotExact, TooComplex, exact, is_unknown
-from openrlhf.grading.comparing.quantities import Quantities, by_unit
+from openrlhf.grading.comparing.quantities import Quantities, by_unit, degrees_left_out
 from openrlhf.grading.comparing.realsets import NotRealSet, enumerated, same_real_set
 from openrlhf.grading.comparing.rewriting import (
     cleared,
@@ -25,6 +26,7 @@ from openrlhf.grading.comparing.rewriting import (
     lifted,
     matching_constants,
     renamed,
+    substituted,
     without_additive_constant,
 )
 from openrlhf.grading.knowledge.words import plain_words
@@ -49,6 +51,8 @@ class Comparison:
         if _has_progression(mine) or _has_progression(gold):
             return self.general_solutions(mine, gold)
         if (same := self.same_assignments(mine, gold)) is not None:
+            return same
+        if (same := self.with_parameter(mine, gold)) is not None:
             return same
         if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
             return self.lists(mine, gold)
@@ -76,6 +80,23 @@ class Comparison:
         sides = [expanded(side, True) for side in (mine, gold)]
         same = same_families(*sides)
         return self.same(*without_declarations(mine, gold)) if same is None else same
+
+    def with_parameter(self, mine: ex.Node, gold: ex.Node) -> bool | None:
+        """Two values that hold a constant with a condition on it (cx, c > 0), whatever its name; None for others."""
+        first, second = parameter(mine), parameter(gold)
+        if (first is None) != (second is None):
+            # 2^k is for k = 0, 1, 2, … if nothing is said.
+            if first is not None and first.counts_up():
+                return self.same(first.value, gold)
+            if second is not None and second.counts_up():
+                return self.same(mine, second.value)
+        if first is None or second is None:
+            return None
+        names: dict[str, ex.Node] = {first.name: ex.Symbol(second.name)}
+        if first.name != second.name and second.name in ex.variables(first.value):
+            return False
+        value, condition = substituted(first.value, names), substituted(first.condition, names)
+        return self.same(value, second.value) and self.same(condition, second.condition)
 
     def same_assignments(self, mine: ex.Node, gold: ex.Node) -> bool | None:
         """Whether values that are named agree by name, or with a point; None where nothing is named."""
@@ -289,7 +310,7 @@ class Comparison:
         if has_axes(mine) or has_axes(gold):
             vectors = [vector.items for side in (mine, gold) if (vector := components(side, 3))]
             return len(vectors) == 2 and self.in_order(*vectors)
-        mine, gold = reconciled(mine, gold)
+        mine, gold = reconciled(*degrees_left_out(mine, gold))
         return any(same_value(*sides) for sides in matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:

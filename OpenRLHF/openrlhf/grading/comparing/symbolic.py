@@ -22,7 +22,8 @@ _BARE_FRACTION = re.compile(r"\\frac ?(\d|\{[^{}]*\}) ?(\d|\{[^{}]*\})")
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, str]:
     """(equal, how) by SymPy; "unreadable" where it cannot read one of the two either."""
-    mine, theirs = _read(prediction), _read(gold)
+    unescape = policy.escapes == "undone"
+    mine, theirs = _read(prediction, unescape), _read(gold, unescape)
     if mine is None or theirs is None:
         return False, "unreadable"
     # As dummies, the index of a sum has no name.
@@ -68,9 +69,11 @@ def _vanishes(difference: sympy.Expr, mine: sympy.Expr, theirs: sympy.Expr) -> b
     return all(size.is_number for size in sizes) and bool(abs(value) <= _AGREEMENT * min(1, max(sizes)))
 
 
-def _read(answer: str) -> sympy.Basic | None:
+def _read(answer: str, unescape: bool) -> sympy.Basic | None:
     try:
-        text = _BARE_FRACTION.sub(lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer))
+        text = _BARE_FRACTION.sub(
+            lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer, unescape)
+        )
         parsed = latex2sympy(text, conversion_config=_CONVERSION)
     except Exception:  # its parser raises bare Exception for anything it cannot read
         return None

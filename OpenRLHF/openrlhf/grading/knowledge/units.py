@@ -48,7 +48,10 @@ _define("angle", 1, "circ degree degrees deg degs")
 _define("angle", _F(1, 60), "arcmin arcminute arcminutes")
 _define("angle", _F(1, 3600), "arcsecs arcsecond arcseconds")
 _define("volume", 1, "l L liter liters litre litres")
-_define("volume", _F(1, 1000), "ml mL milliliter milliliters millilitre millilitres")
+_define("volume", _F(1, 100), "cl cL centiliter centiliters centilitre centilitres")
+_define("volume", _F(1, 10), "dl dL deciliter deciliters decilitre decilitres")
+_define("volume", 1000, "kl kL kiloliter kiloliters kilolitre kilolitres")
+_define("volume", _F(1, 1000), "cc ml mL milliliter milliliters millilitre millilitres")
 _define("radians", 1, "rad rads radian radians")
 _define("temperature", 1, "degf fahrenheit")
 _define("temperature c", 1, "degc celsius")
@@ -59,6 +62,9 @@ _define("energy", _F(1602176634, 10**28), "eV electronvolt electronvolts")
 _define("energy", _F(1602176634, 10**25), "keV")
 _define("energy", _F(1602176634, 10**22), "MeV")
 _define("energy", _F(1602176634, 10**19), "GeV")
+_define("energy", 10**6, "MJ megajoule megajoules")
+_define("energy", 10**9, "GJ gigajoule gigajoules")
+_define("energy", _F(1, 1000), "mJ millijoule millijoules")
 _define("energy", 3_600_000, "kWh")
 _define("energy", _F(1, 10**7), "erg ergs")
 _define("force", _F(1, 10**5), "dyn dyne dynes")
@@ -104,6 +110,8 @@ _define("concentration", 1, "molar")
 _define("inductance", 1, "henry henries")
 _define("inductance", _F(1, 1000), "mH")
 _define("area", 1, "hectare hectares")
+_define("energy", 10**12, "TJ terajoule terajoules")
+_define("power", 10**12, "TW terawatt terawatts")
 _define("mass", 10**6, "tonne tonnes")
 _define("parts per million", 1, "ppm")
 _define("decibels", 1, "dB decibel decibels")
@@ -124,12 +132,33 @@ _define("parsecs", 10**6, "Mpc")
 _define("atomic mass", 1, "amu")
 _define("turns per minute", 1, "rpm")
 
+# What derived units are made of: powers of other dimensions, and how many of their base units one is. (Masses are in
+# grams.)
+_DERIVED: dict[str, tuple[dict[str, int], Fraction]] = {
+    "force": ({"mass": 1, "length": 1, "time": -2}, _F(1000)),
+    "energy": ({"mass": 1, "length": 2, "time": -2}, _F(1000)),
+    "power": ({"mass": 1, "length": 2, "time": -3}, _F(1000)),
+    "pressure": ({"mass": 1, "length": -1, "time": -2}, _F(1000)),
+    "volume": ({"length": 3}, _F(1, 1000)),
+    "area": ({"length": 2}, _F(10_000)),
+    "frequency": ({"time": -1}, _F(1)),
+    "charge": ({"current": 1, "time": 1}, _F(1)),
+    "tension": ({"mass": 1, "length": 2, "time": -3, "current": -1}, _F(1000)),
+    "resistance": ({"mass": 1, "length": 2, "time": -3, "current": -2}, _F(1000)),
+    "capacity": ({"mass": -1, "length": -2, "time": 4, "current": 2}, _F(1, 1000)),
+    "magnetic field": ({"mass": 1, "time": -2, "current": -1}, _F(1000)),
+    "inductance": ({"mass": 1, "length": 2, "time": -2, "current": -2}, _F(1000)),
+    "concentration": ({"amount": 1, "length": -3}, _F(1000)),
+}
 _WHOLE = {
     "mph": "miles / hour",
     "kmh": "km / h",
     "kph": "km / h",
     "fps": "ft / s",
     "percent": "%",
+    "percents": "%",
+    "percentage": "%",
+    "pct": "%",
     "sqft": "ft ^ 2",
 }
 _SQUARE = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
@@ -222,8 +251,10 @@ def read_unit(text: str) -> Unit:
             if entry is None and piece != "%" and lowered not in _GENERAL:
                 unknown.add(_singular(lowered))
             dimension, factor = entry or (_singular(lowered), Fraction(1))
-            powers[dimension] = powers.get(dimension, 0) + sign * power
-            scale *= factor ** (sign * power)
+            made_of, size = _DERIVED.get(dimension, ({dimension: 1}, Fraction(1)))
+            for base, height in made_of.items():
+                powers[base] = powers.get(base, 0) + sign * power * height
+            scale *= (factor * size) ** (sign * power)
             sign = sign if grouped else 1
     if powers.keys() - unknown - {GENERAL}:
         # Beside a measure, words say what is measured: litres of milk.

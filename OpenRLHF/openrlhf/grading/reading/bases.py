@@ -16,6 +16,7 @@ _ACCENTS = names(
     "vec hat bar tilde dot ddot overline overrightarrow widehat widetilde mathbf boldsymbol bm mathcal "
     "mathbb mathit mathsf underline mathscr mathfrak textcircled"
 )
+_SAME_ACCENTS = {"overline": "bar", "widehat": "hat", "widetilde": "tilde", "overrightarrow": "vec"}
 _STYLES = names("mathbf boldsymbol bm mathit mathsf underline pmb bold")
 _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
@@ -56,7 +57,8 @@ class Bases(Cursor):
             self.at += 1
             name += "'"
             node = ex.Symbol(name)
-        if name in _FUNCTION_LETTERS and [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]:
+        inverse = [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]
+        if name in _FUNCTION_LETTERS and inverse and self.found[self.at + 3].value == 1:
             # The inverse function f^{-1}(x).
             self.at += 5
             return self.applied(name + "^-1")
@@ -206,7 +208,8 @@ class Bases(Cursor):
             symbol = self.raw_argument()
             if symbol in ("P", "E") and self.text() == "(":
                 return self.applied(symbol)
-            return ex.Symbol(f"{name}:{symbol}")
+            # A bar over one letter is a bar, however long it is drawn.
+            return ex.Symbol(f"{_SAME_ACCENTS.get(name, name) if len(symbol) == 1 else name}:{symbol}")
         if name == "Pr" and self.text() == "(":
             return self.applied("P")
         if name in FUNCTIONS:

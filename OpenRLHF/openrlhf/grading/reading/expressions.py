@@ -11,7 +11,8 @@ class Node:
 
     def children(self) -> "list[Node]":
         found: list[Node] = []
-        for name in self.__slots__:
+        names: tuple[str, ...] = self.__slots__
+        for name in names:
             value = getattr(self, name)
             if isinstance(value, Node):
                 found.append(value)
