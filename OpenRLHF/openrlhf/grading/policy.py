@@ -5,7 +5,7 @@ from typing import Any
 
 from openrlhf.errors import UserError
 
-_CHOICES = {
+CHOICES = {
     "decimals": ("exact", "rounded"),
     "long_decimals": ("floats", "rounded", "exact"),
     "escapes": ("undone", "kept"),
@@ -56,7 +56,7 @@ class GradingPolicy:
     max_length: int = 2000
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"a grading policy has {name}={getattr(self, name)!r}; expected {' or '.join(allowed)}")
         if not 0 <= self.tolerance < 1 or self.max_length < 1:
@@ -68,6 +68,21 @@ class GradingPolicy:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, for a worker process."""
         return asdict(self)
+
+
+# Policies by name. A word problem's gold is a number; models round what they divide and often announce nothing.
+POLICIES = {
+    "math": GradingPolicy(),
+    "word_problem": GradingPolicy(decimals="rounded", answer_kind="number", last_number=True),
+    "choice": GradingPolicy(answer_kind="choice"),
+}
+
+
+def named_policy(name: str) -> GradingPolicy:
+    """One of `POLICIES`; raises `UserError` for another name."""
+    if name not in POLICIES:
+        raise UserError(f"there is no grading policy {name!r}; expected {' or '.join(POLICIES)}")
+    return POLICIES[name]
 
 
 @dataclass(frozen=True)

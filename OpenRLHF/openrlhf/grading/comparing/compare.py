@@ -22,7 +22,7 @@ from openrlhf.grading.reading import expressions as ex
 from openrlhf.grading.reading.lexer import Unreadable
 from openrlhf.grading.reading.parser import parse
 from openrlhf.grading.reading.parts import paired_parts
-from openrlhf.grading.reading.phrases import same_parity
+from openrlhf.grading.reading.phrases import same_parity, written_out
 from openrlhf.grading.reading.respelling import counted, respelled, shown_remainder
 from openrlhf.grading.reading.sentences import said_once
 from openrlhf.grading.reading.text import compact, tidy
@@ -56,7 +56,7 @@ _SETS_IN_WORDS = {
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
     unescape = policy.escapes == "undone"
-    mine, theirs = said_once(tidy(prediction, unescape), tidy(gold, unescape))
+    mine, theirs = said_once(*(written_out(tidy(answer, unescape)) for answer in (prediction, gold)))
     if policy.remainders == "value":
         mine, theirs = shown_remainder(mine), shown_remainder(theirs)
     if policy.combinations == "counted":

@@ -267,6 +267,8 @@ def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
         zero, one, *others = (evaluate(difference, {name: point}, True) for point in points)
     except (Undefined, TooComplex, ZeroDivisionError) as error:
         raise NotRealSet from error
+    if any(isinstance(value, mp.mpc) for value in (zero, one, *others)):
+        raise NotRealSet
     slope = one - zero
     scale = max(abs(zero), abs(slope))
     straight = all(negligible(o - zero - slope * p, scale) for o, p in zip(others, points[2:], strict=True))

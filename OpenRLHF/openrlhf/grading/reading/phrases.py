@@ -32,6 +32,8 @@ _ODD_OR_EVEN = re.compile(
 
 def written_out(text: str) -> str:
     """A tidied answer; a set in words as an interval, as the multiples or the powers that it names."""
+    if " " not in text or "\\begin" in text:
+        return text
     if match := _SIGNED_REALS.match(text):
         return _INTERVALS[re.sub(r"[ -]", "", match["sign"] or match["behind"])]
     if match := _BOUNDED_REALS.match(text):
@@ -45,9 +47,13 @@ def written_out(text: str) -> str:
         return f"{match['step']}k, {condition}"
     if match := _POWERS.match(text):
         return f"{_WORDS.get(match['base'], match['base'])}^k"
-    if match := _PARITY.match(text):
-        return rf"2k{'+1' if match['parity'] == 'odd' else ''}, k \in \mathbb{{Z}}"
     return text
+
+
+def parity_written_out(text: str) -> str:
+    """ "all odd integers" as the general solution 2k + 1."""
+    match = _PARITY.match(text)
+    return rf"2k{'+1' if match['parity'] == 'odd' else ''}, k \in \mathbb{{Z}}" if match else text
 
 
 def same_parity(first: str, second: str) -> bool | None:

@@ -3,7 +3,7 @@
 import re
 
 from openrlhf.grading.reading.parts import without_labels
-from openrlhf.grading.reading.phrases import written_out
+from openrlhf.grading.reading.phrases import parity_written_out
 from openrlhf.grading.reading.unit_spelling import with_plain_units
 
 _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
@@ -56,9 +56,8 @@ _SHOWN_REMAINDER = re.compile(
     r"^(?:[-+\d ^{}()!*]|\\(?:cdot|times))+(?:\\[bp]?mod|mod|\\(?:text|mathrm|operatorname) ?\{ ?mod ?\})"
     r" ?\{?\d+\}? ?= ?(?=[-\d])"
 )
-_COUNTED = re.compile(
-    r"(?<![A-Za-z\\])([CAP]) ?(?:_ ?\{? ?(\d+) ?\}? ?\^ ?\{? ?(\d+) ?\}?|\^ ?\{? ?(\d+) ?\}? ?_ ?\{? ?(\d+) ?\}?)(?!\d)"
-)
+_ARGUMENT = r" ?(?:\{ ?(\d+) ?\}|(\d))"
+_COUNTED = re.compile(rf"(?<![A-Za-z\\])([CAP]) ?(?:_{_ARGUMENT} ?\^{_ARGUMENT}|\^{_ARGUMENT} ?_{_ARGUMENT})")
 _COMMANDS, _ONLY_LETTERS = re.compile(r"\\[A-Za-z]+"), re.compile(r"[^A-Za-z]")
 _CHOOSE = re.compile(r"(?<![\w.])(\d+)C(\d+)(?!\w)")
 # What Python and SymPy print.
@@ -90,7 +89,7 @@ _ALIGNED = re.compile(r"\\begin ?\{(aligned|align\*?|split|gathered)\}(.*?)\\end
 
 def respelled(text: str) -> str:
     """A tidied answer in the spelling that `parser` reads."""
-    text = _without_announcement(written_out(text) if " " in text else text)
+    text = _without_announcement(parity_written_out(text))
     if "\\begin" in text:
         text = _OPEN_SYSTEM.sub(r"\\begin{cases}\1\\end{cases}", text)
         text = _ALIGNED.sub(
@@ -119,7 +118,8 @@ def counted(text: str) -> str:
 
 
 def _choices(match: re.Match[str]) -> str:
-    among, chosen = int(match[2] or match[5]), int(match[3] or match[4])
+    lower, upper, first, second = (match[k] or match[k + 1] for k in (2, 4, 6, 8))
+    among, chosen = int(lower or second), int(upper or first)
     if chosen > among:
         return match.group()
     return rf"\binom{{{among}}}{{{chosen}}}" if match[1] == "C" else rf"\frac{{{among}!}}{{{among - chosen}!}}"
