@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def grade_file(source: Path, target: Path, workers: int, timeout: float, policy: GradingPolicy) -> int:
-    """Grades `source` into `target`, under a temporary name first; returns how many lines were malformed, 1 for none at all."""
+    """Grades `source` into `target`, under a temporary name; returns how many lines were malformed, 1 for no line."""
     if not source.is_file():
         raise UserError(f"the input {str(source)!r} is no file; give a JSON-lines file with --input")
     if not target.parent.is_dir():

@@ -13,15 +13,7 @@ from typing import Any
 from mpmath import mp
 
 from openrlhf.grading.comparing.labels import value_of
-from openrlhf.grading.comparing.numeric import (
-    GUARD,
-    TooComplex,
-    Undefined,
-    close,
-    enough_digits,
-    evaluate,
-    negligible,
-)
+from openrlhf.grading.comparing.numeric import GUARD, TooComplex, Undefined, close, enough_digits, evaluate, negligible
 from openrlhf.grading.comparing.rewriting import mapped
 from openrlhf.grading.reading import expressions as ex
 
@@ -127,13 +119,10 @@ def _family(item: ex.Node) -> Family | None:
         zero, one, *others = (evaluate(node, dict.fromkeys(names, mp.mpf(k)), True) for k in (0, 1, 2, -3))
     except (Undefined, TooComplex, ZeroDivisionError):
         return None
-    if any(isinstance(value, mp.mpc) for value in (zero, one, *others)):
+    if imaginary := any(isinstance(value, mp.mpc) for value in (zero, one, *others)):
         if any(mp.re(value) != 0 for value in (zero, one, *others)):
             return None
-        zero, one, *others = (mp.im(value) for value in (zero, one, *others))
-        imaginary = True
-    else:
-        imaginary = False
+        zero, one, *others = map(mp.im, (zero, one, *others))
     period = one - zero
     scale = max(abs(zero), abs(period))
     straight = all(negligible(zero + period * k - other, scale) for k, other in zip((2, -3), others, strict=True))

@@ -46,6 +46,8 @@ _MOST_LANDMARKS = 8
 _MOST_CORNERS = 4
 _MOST_MOVED = 3
 _FEW = 24
+# Numbers below one, a few, many: no domain is without some of them.
+_SPANS = (Fraction(1, 4), Fraction(1), Fraction(7), Fraction(90))
 
 
 def same_value(first: ex.Node, second: ex.Node) -> bool:
@@ -135,9 +137,8 @@ def _same_functions(first: ex.Node, second: ex.Node, names: list[str], log_base:
     whole = {name for name in names if name[0] in _WHOLE_LETTERS and name[1:2] in ("", "_")}
     if stepped := _names_in(both, _STEPS):
         agreed = _agree(first, second, _whole_points(names, stepped, both, whole), log_base, True)
-        if agreed is None or (agreed and whole != set(names)):
-            between = _agree(first, second, _points(names, both, whole), log_base, True)
-            agreed = between if agreed is None else between is not False
+        if agreed and whole != set(names):
+            agreed = _agree(first, second, _points(names, both, whole), log_base, True) is not False
     elif _means_whole(both):
         # n! and (-1)^n are functions of whole numbers.
         points = _points(names, both, whole)
@@ -252,11 +253,11 @@ def _whole_points(
 
     def small(name: str, round_: int) -> Fraction:
         if name not in stepped and name not in whole:
-            return sample(name, round_) / (1 + round_ % 4)
+            return sample(name, round_) * _SPANS[round_ % len(_SPANS)]
         return Fraction(1 + int(sample(name, round_) * 10**6) % 12)
 
     for name in stepped:
-        for round_, number in enumerate(choices):
+        for number, round_ in product(choices, range(1 if {name, *whole} >= set(names) else len(_SPANS))):
             yield {other: small(other, round_) if other != name else Fraction(number) for other in names}
     for round_ in range(_FEW):
         yield {name: small(name, round_) for name in names}

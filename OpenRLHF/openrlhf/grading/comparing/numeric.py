@@ -412,11 +412,6 @@ class _Evaluation:
             base = self.log_base or None
         return mp.log(argument) if base is None else mp.log(argument) / self.nonzero(mp.log(base))
 
-    def natural_logarithm(self, argument: Any) -> Any:
-        if argument == 0 or (self.real and self.is_negative(argument)):
-            raise Undefined
-        return mp.log(argument)
-
 
 def _moderated(function: Callable[[Any], Any]) -> Callable[..., Any]:
     return lambda evaluation, argument: function(evaluation.moderate(argument))
@@ -466,7 +461,7 @@ _FUNCTIONS.update(
     {
         "root": _Evaluation.root,
         "log": _Evaluation.logarithm,
-        "ln": _Evaluation.natural_logarithm,
+        "ln": lambda evaluation, argument: _Evaluation.logarithm(evaluation, argument, mp.e),
         "lg": lambda evaluation, argument: _Evaluation.logarithm(evaluation, argument, 10),
         "abs": lambda _, argument: abs(argument),
         "cbrt": lambda evaluation, argument: evaluation.root(argument, 3),

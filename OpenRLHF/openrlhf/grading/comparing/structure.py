@@ -1,20 +1,8 @@
 """Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
 
+from openrlhf.grading.comparing import labels
 from openrlhf.grading.comparing.families import same_families, without_declarations
 from openrlhf.grading.comparing.identity import differ_by_constant, proportional, same_multiset, same_value
-from openrlhf.grading.comparing.labels import (
-    as_point,
-    assignments,
-    distinct_labels,
-    is_condition,
-    labels_agree,
-    labels_spread,
-    parameter,
-    points,
-    results,
-    value_of,
-    variables_agree,
-)
 from openrlhf.grading.comparing.notations import components, has_axes, ranges_with_parameters, reconciled
 from openrlhf.grading.comparing.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.comparing.quantities import Quantities, by_unit, degrees_left_out
@@ -68,7 +56,8 @@ class Comparison:
         """`same`, for whole answers: their constants of integration have no fixed names or values."""
         if self.same(mine, gold) or any(self.same(variant, gold) for variant in exchanged_constants(mine, gold)):
             return True
-        rests = [rest for side in (mine, gold) if (rest := without_additive_constant(value_of(side))) is not None]
+        values = map(labels.value_of, (mine, gold))
+        rests = [rest for value in values if (rest := without_additive_constant(value)) is not None]
         return len(rests) == 2 and differ_by_constant(*rests)
 
     def general_solutions(self, mine: ex.Node, gold: ex.Node) -> bool:
@@ -83,7 +72,7 @@ class Comparison:
 
     def with_parameter(self, mine: ex.Node, gold: ex.Node) -> bool | None:
         """Two values that hold a constant with a condition on it (cx, c > 0), whatever its name; None for others."""
-        first, second = parameter(mine), parameter(gold)
+        first, second = labels.parameter(mine), labels.parameter(gold)
         if (first is None) != (second is None):
             # 2^k is for k = 0, 1, 2, … if nothing is said.
             if first is not None and first.counts_up():
@@ -100,12 +89,12 @@ class Comparison:
 
     def same_assignments(self, mine: ex.Node, gold: ex.Node) -> bool | None:
         """Whether values that are named agree by name, or with a point; None where nothing is named."""
-        first, second = assignments(mine), assignments(gold)
+        first, second = labels.assignments(mine), labels.assignments(gold)
         if first is not None and second is not None:
             return first.keys() == second.keys() and all(self.same(first[name], second[name]) for name in first)
         for found, other in ((first, gold), (second, mine)):
             if found is not None and isinstance(other, ex.Tuple) and other.brackets == "()":
-                point = as_point(found)
+                point = labels.as_point(found)
                 if point is not None:
                     return self.same(point, gold) if other is gold else self.same(mine, point)
         return None
@@ -132,13 +121,13 @@ class Comparison:
             return same
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
             return self.same(mine, gold)
-        if is_condition(mine) or is_condition(gold):
+        if labels.is_condition(mine) or labels.is_condition(gold):
             try:
-                return variables_agree(mine, gold) and same_real_set(mine, gold)
+                return labels.variables_agree(mine, gold) and same_real_set(mine, gold)
             except NotRealSet:
                 pass
         if isinstance(mine, ex.Listed) and isinstance(gold, ex.Listed):
-            return self.two_lists(points(mine, gold), points(gold, mine))
+            return self.two_lists(labels.points(mine, gold), labels.points(gold, mine))
         one, other = (mine, gold) if isinstance(mine, ex.Listed) else (gold, mine)
         assert isinstance(one, ex.Listed)
         if (
@@ -147,9 +136,9 @@ class Comparison:
             and other.operators[-1] in ("=", "in")
         ):
             other = other.sides[-1]
-        items = tuple(value_of(item) for item in one.items)
+        items = tuple(labels.value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
-            if distinct_labels(one.items):
+            if labels.distinct_labels(one.items):
                 # x = 2, y = 3 says more than {2, 3}.
                 return False
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
@@ -160,14 +149,14 @@ class Comparison:
         return False
 
     def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
-        if not labels_agree(mine.items, gold.items):
+        if not labels.labels_agree(mine.items, gold.items):
             return False
-        mine_items, gold_items = labels_spread(mine.items), labels_spread(gold.items)
+        mine_items, gold_items = labels.labels_spread(mine.items), labels.labels_spread(gold.items)
         either = "or" in (mine.joined, gold.joined)
         if either:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
         # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
-        named = distinct_labels(mine_items) != distinct_labels(gold_items)
+        named = labels.distinct_labels(mine_items) != labels.distinct_labels(gold_items)
         if (paired := by_unit(mine_items, gold_items)) is not None:
             mine_items, named = paired, True
         if (self.policy.lists == "in_order" or named) and not either:
@@ -199,7 +188,7 @@ class Comparison:
             return self.two_relations(mine, gold)
         relation, other = (mine, gold) if isinstance(mine, ex.Relation) else (gold, mine)
         assert isinstance(relation, ex.Relation)
-        if is_condition(relation):
+        if labels.is_condition(relation):
             try:
                 return same_real_set(mine, gold)
             except NotRealSet:
@@ -207,18 +196,18 @@ class Comparison:
                     return False
         return any(
             self.same(side, other) if relation is mine else self.rounded_or_same(relation, other, side)
-            for side in results(relation)
+            for side in labels.results(relation)
         )
 
     def rounded_or_same(self, gold: ex.Relation, mine: ex.Node, side: ex.Node) -> bool:
         # Where the gold shows its exact value as well, nothing else that rounds alike will do.
-        about = gold.operators[-1] == "~" and len(results(gold)) == 1
+        about = gold.operators[-1] == "~" and len(labels.results(gold)) == 1
         return (about and self.quantities.rounds_to(mine, side)) or self.same(mine, side)
 
     def two_relations(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if is_condition(mine) or is_condition(gold):
+        if labels.is_condition(mine) or labels.is_condition(gold):
             return self.two_conditions(mine, gold)
-        mine_results, gold_results = results(mine), results(gold)
+        mine_results, gold_results = labels.results(mine), labels.results(gold)
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
                 names = mine.sides[0].arguments, gold.sides[0].arguments
@@ -250,7 +239,7 @@ class Comparison:
         return any(self.rounded_or_same(relation, value, side) for value in mine for side in gold)
 
     def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if not variables_agree(mine, gold):
+        if not labels.variables_agree(mine, gold):
             return False
         try:
             return same_real_set(mine, gold)

@@ -5,10 +5,7 @@ from itertools import pairwise
 
 SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。．！？]|\n")
 # "$5000 - $1800 = $3200" is money: dollar signs before a digit that do not close before another one.
-MATH = re.compile(
-    r"\$\$.*?\$\$|\\\[.*?\\\]|(?<!\\)\$(?!\d[^$]*\$\d)[^$]*\$|\\\(.*?\\\)",
-    re.DOTALL,
-)
+MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|(?<!\\)\$(?!\d[^$]*\$\d)[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 
 # A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.

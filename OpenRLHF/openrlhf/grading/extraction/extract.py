@@ -48,7 +48,7 @@ _PHRASE = re.compile(
 # "7 is the answer", "option (A) is correct".
 _REVERSED = re.compile(
     r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*\*[^*\n]{1,80}\*\*|\(?[A-E]\)?(?![A-Za-z])|(?<![\d.,/])-?\d[\d.,/]{0,60})"
-    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b",
+    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b"
 )
 # A base model that goes on after its answer invents the next question.
 _NEXT_QUESTION = re.compile(

@@ -43,71 +43,51 @@ _define_si("resistance", "ohm", "ohm", "kM")
 _define_si("frequency", "Hz", "hertz", "kMG")
 _define_si("pressure", "Pa", "pascal", "kM")
 _define_si("amount", "mol", "mole", "m")
-_define("length", _F(1, 100), "cms")
-_define("length", 1000, "kms")
-_define("length", _F(1, 10**6), "micron microns")
-_define("length", _F(1, 10**10), "å angstrom angstroms ångström ångströms")
-_define("length", _F(254, 10000), "in inch inches ''")
-_define("length", _F(3048, 10000), "ft foot feet '")
-_define("length", _F(9144, 10000), "yd yard yards")
-_define("length", _F(1609344, 1000), "mi mile miles")
-_define("mass", 1, "gm gms")
-_define("mass", 1000, "kgs kilo kilos")
-_define("mass", 10**6, "tonne tonnes")
-_define("mass", _F(1, 10**6), "mcg")
-_define("mass", _F(45359237, 100000), "lb lbs pound pounds")
-_define("mass", _F(45359237, 1600000), "oz ounce ounces")
-_define("time", 1, "sec secs")
-_define("time", 60, "min mins minute minutes")
-_define("time", 3600, "h hr hrs hour hours")
-_define("time", 86400, "day days")
-_define("time", 7 * 86400, "wk week weeks")
-_define("month", 1, "month months")
-_define("month", 12, "yr yrs year years")
-_define("money", 1, "¢ cent cents")
-_define("money", 100, "$ dollar dollars buck bucks usd")
-_define("pounds sterling", 1, "£ gbp sterling")
-_define("yen", 1, "¥ yen jpy")
-_define("rupees", 1, "₹ rupee rupees inr")
-_define("euros", 1, "€ euro euros eur")
-_define("angle", 1, "circ degree degrees deg degs")
-_define("angle", _F(1, 60), "arcmin arcminute arcminutes")
-_define("angle", _F(1, 3600), "arcsecs arcsecond arcseconds")
-_define("radians", 1, "rad rads radian radians")
-_define("temperature", 1, "degf fahrenheit")
-_define("temperature c", 1, "degc celsius")
-_define("kelvin", 1, "K kelvin kelvins")
-_define("volume", _F(1, 1000), "cc")
-_define("energy", 3_600_000, "kWh")
-_define("energy", _F(1, 10**7), "erg ergs")
-_define("force", _F(1, 10**5), "dyn dyne dynes")
-_define("resistance", 1000, "kiloohm")
-_define("charge", 1, "coulomb coulombs")
-_define("charge", _F(1, 10**6), "uC")
-_define("capacity", 1, "farad farads")
-_define("capacity", _F(1, 10**6), "uF")
-_define("magnetic field", 1, "tesla teslas")
-_define("inductance", 1, "henry henries")
-_define("inductance", _F(1, 1000), "mH")
-_define("pressure", 101_325, "atm atmosphere atmospheres")
-_define("pressure", _F(101_325, 760), "torr mmHg")
-_define("pressure", _F(44_482_216_152_605, 6_451_600_000), "psi")  # a pound-force on a square inch
-_define("concentration", 1, "molar")
-_define("area", 1, "hectare hectares")
-_define("acres", 1, "acre acres")
-_define("parts per million", 1, "ppm")
-_define("decibels", 1, "dB decibel decibels")
-_define("tablespoons", 1, "tbsp tablespoon tablespoons")
-_define("tablespoons", _F(1, 3), "tsp teaspoon teaspoons")
-_define("gallons", 1, "gal gallon gallons")
-_define("gallons", _F(1, 4), "quart quarts qt")
-_define("gallons", _F(1, 8), "pint pints")
-_define("cups", 1, "cup cups")
-_define("astronomical units", 1, "AU")
-_define("parsecs", 10**3, "kpc")
-_define("parsecs", 10**6, "Mpc")
-_define("atomic mass", 1, "amu")
-_define("turns per minute", 1, "rpm")
+# The others: how many base units of the dimension, and the names, which all mean the same.
+_OTHERS = {
+    "length": "1/100 cms; 1000 kms; 1/1000000 micron microns; 1/10000000000 å angstrom angstroms ångström ångströms; "
+    "254/10000 in inch inches ''; 3048/10000 ft foot feet '; 9144/10000 yd yard yards; 1609344/1000 mi mile miles",
+    "mass": "1 gm gms; 1000 kgs kilo kilos; 1000000 tonne tonnes; 1/1000000 mcg; "
+    "45359237/100000 lb lbs pound pounds; 45359237/1600000 oz ounce ounces",
+    "time": "1 sec secs; 60 min mins minute minutes; 3600 h hr hrs hour hours; 86400 day days; 604800 wk week weeks",
+    "month": "1 month months; 12 yr yrs year years",
+    "money": "1 ¢ cent cents; 100 $ dollar dollars buck bucks usd",
+    "pounds sterling": "1 £ gbp sterling",
+    "yen": "1 ¥ yen jpy",
+    "rupees": "1 ₹ rupee rupees inr",
+    "euros": "1 € euro euros eur",
+    "angle": "1 circ degree degrees deg degs; 1/60 arcmin arcminute arcminutes; 1/3600 arcsecs arcsecond arcseconds",
+    "radians": "1 rad rads radian radians",
+    "temperature": "1 degf fahrenheit",
+    "temperature c": "1 degc celsius",
+    "kelvin": "1 K kelvin kelvins",
+    "volume": "1/1000 cc",
+    "energy": "3600000 kWh; 1/10000000 erg ergs",
+    "force": "1/100000 dyn dyne dynes",
+    "resistance": "1000 kiloohm",
+    "charge": "1 coulomb coulombs; 1/1000000 uC",
+    "capacity": "1 farad farads; 1/1000000 uF",
+    "magnetic field": "1 tesla teslas",
+    "inductance": "1 henry henries; 1/1000 mH",
+    # A pound on a square inch is one of force.
+    "pressure": "101325 atm atmosphere atmospheres; 101325/760 torr mmHg; 44482216152605/6451600000 psi",
+    "concentration": "1 molar",
+    "area": "1 hectare hectares",
+    "acres": "1 acre acres",
+    "parts per million": "1 ppm",
+    "decibels": "1 dB decibel decibels",
+    "tablespoons": "1 tbsp tablespoon tablespoons; 1/3 tsp teaspoon teaspoons",
+    "gallons": "1 gal gallon gallons; 1/4 quart quarts qt; 1/8 pint pints",
+    "cups": "1 cup cups",
+    "astronomical units": "1 AU",
+    "parsecs": "1000 kpc; 1000000 Mpc",
+    "atomic mass": "1 amu",
+    "turns per minute": "1 rpm",
+}
+for _dimension, _entries in _OTHERS.items():
+    for _entry in _entries.split("; "):
+        _scale, _, _spellings = _entry.partition(" ")
+        _define(_dimension, _F(_scale), _spellings)
 
 # What derived units are made of: powers of other dimensions, and how many of their base units one is. (Masses are in
 # grams.)
