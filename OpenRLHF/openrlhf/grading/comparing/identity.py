@@ -15,17 +15,8 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading.comparing.numeric import (
-    NotExact,
-    TooComplex,
-    Undefined,
-    close,
-    enough_digits,
-    evaluate,
-    exact,
-    negligible,
-    sample,
-)
+from openrlhf.grading.comparing import numeric
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, close, enough_digits, evaluate, exact
 from openrlhf.grading.comparing.residues import same_ratio, same_rational
 from openrlhf.grading.reading import expressions as ex
 
@@ -56,7 +47,7 @@ def same_value(first: ex.Node, second: ex.Node) -> bool:
         return True
     try:
         return exact(first) == exact(second)
-    except (NotExact, TooComplex):
+    except (numeric.NotExact, TooComplex):
         pass
     if (same := same_rational(first, second)) is not None:
         return same
@@ -120,7 +111,7 @@ def differ_by_constant(first: ex.Node, second: ex.Node) -> bool:
     def constant() -> bool:
         values = [_value_at(difference, point, True, 0) for point in _points(names, ex.Sum((first, second)))]
         known = [value for value in values if value is not None]
-        same = all(negligible(value - known[0], max(abs(value), 1)) for value in known)
+        same = all(numeric.negligible(value - known[0], max(abs(value), 1)) for value in known)
         return len(known) >= _ENOUGH and same
 
     return enough_digits(constant, _POINT_DIGITS)
@@ -139,14 +130,14 @@ def _same_functions(first: ex.Node, second: ex.Node, names: list[str], log_base:
         agreed = _agree(first, second, _whole_points(names, stepped, both, whole), log_base, True)
         if agreed and whole != set(names):
             agreed = _agree(first, second, _points(names, both, whole), log_base, True) is not False
-    elif _means_whole(both):
+    elif whole and _means_whole(both):
         # n! and (-1)^n are functions of whole numbers.
         points = _points(names, both, whole)
         if whole == set(names):
             points = islice(_whole_points(names, [], both, whole), _FEW)
         agreed = _agree(first, second, points, log_base, False)
     else:
-        agreed = None if _imaginary(both) else _agree(first, second, _points(names, both), log_base, True)
+        agreed = None if ex.has_constant(both, "i") else _agree(first, second, _points(names, both), log_base, True)
         if agreed is None:
             agreed = _agree(first, second, _points(names, both), log_base, False)
     if agreed is None:
@@ -201,7 +192,7 @@ def _points(names: list[str], node: ex.Node, whole: Iterable[str] = ()) -> Itera
     for round_ in range(_ROUNDS):
         values = {}
         for place, name in enumerate(names):
-            number = sample(name, round_)
+            number = numeric.sample(name, round_)
             if name in whole:
                 values[name] = Fraction(1 + round(8 * number))
                 continue
@@ -215,11 +206,11 @@ def _points(names: list[str], node: ex.Node, whole: Iterable[str] = ()) -> Itera
         moved = [names, *([name] for name in names[:_MOST_MOVED] if len(names) > 1)]
         for landmark, among, sign in product(landmarks(node)[-_MOST_CORNERS:], moved, (1, -1)):
             for turn in (1, -1) if len(among) > 1 else (1,):
-                far = [sign * turn**place * landmark * (1 + sample(name, landmark)) for place, name in enumerate(names)]
-                yield {
-                    name: away if name in among else sample(name, landmark)
-                    for name, away in zip(names, far, strict=True)
-                }
+                values = {name: numeric.sample(name, landmark) for name in names}
+                for place, name in enumerate(names):
+                    if name in among:
+                        values[name] = sign * turn**place * landmark * (1 + values[name])
+                yield values
 
 
 def _has_corners(node: ex.Node) -> bool:
@@ -253,8 +244,8 @@ def _whole_points(
 
     def small(name: str, round_: int) -> Fraction:
         if name not in stepped and name not in whole:
-            return sample(name, round_) * _SPANS[round_ % len(_SPANS)]
-        return Fraction(1 + int(sample(name, round_) * 10**6) % 12)
+            return numeric.sample(name, round_) * _SPANS[round_ % len(_SPANS)]
+        return Fraction(1 + int(numeric.sample(name, round_) * 10**6) % 12)
 
     for name in stepped:
         for number, round_ in product(choices, range(1 if {name, *whole} >= set(names) else len(_SPANS))):
@@ -280,10 +271,10 @@ def _means_whole(node: ex.Node) -> bool:
             return True
         if isinstance(part, ex.Call) and part.name in _TURNING and ex.variables(part):
             return any(inner == ex.Constant("pi") for inner in part.walk())
-        if isinstance(part, ex.Power) and ex.variables(part.exponent) and not ex.variables(part.base):
-            return any(isinstance(inner, ex.Number) and inner.value < 0 for inner in part.base.walk()) or (
-                _imaginary(part)
-            )
+        if isinstance(part, ex.Power) and ex.variables(part.exponent):
+            negative = any(isinstance(inner, ex.Number) and inner.value < 0 for inner in part.base.walk())
+            if negative or ex.has_constant(part, "i"):
+                return True
     return False
 
 
@@ -295,10 +286,6 @@ def _names_in(node: ex.Node, functions: Iterable[str]) -> list[str]:
 
 def _contains(node: ex.Node, names: Iterable[str]) -> bool:
     return any(isinstance(part, ex.Call) and part.name in names for part in node.walk())
-
-
-def _imaginary(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.Constant) and part.name == "i" for part in node.walk())
 
 
 def _log_bases(first: ex.Node, second: ex.Node) -> tuple[int, ...]:
@@ -357,5 +344,5 @@ def _without_equal_numbers(first: list[ex.Node], second: list[ex.Node]) -> tuple
 def _rational(node: ex.Node) -> Fraction | None:
     try:
         return exact(node)
-    except (NotExact, Undefined, TooComplex):
+    except (numeric.NotExact, Undefined, TooComplex):
         return None

@@ -39,7 +39,7 @@ def _names_value(node: ex.Node, value: ex.Node) -> bool:
         return all(map(_is_label, node.terms))
     if isinstance(node, ex.Power) and isinstance(value, ex.Matrix):
         return _is_label(node.base)
-    squared = isinstance(node, ex.Power) and _whole(node.exponent) and _is_naming_call(node.base)
+    squared = isinstance(node, ex.Power) and isinstance(node.exponent, ex.Number) and _is_naming_call(node.base)
     return squared or _is_naming_call(node) or _is_combined(node, value)
 
 
@@ -60,30 +60,19 @@ def _is_combined(node: ex.Node, value: ex.Node) -> bool:
     plain = True
     for term in node.terms if isinstance(node, ex.Sum) else (node,):
         degree = Fraction(0)
-        for factor in _factors(term):
+        for factor in ex.factors(term):
             base, exponent = (factor.base, factor.exponent) if isinstance(factor, ex.Power) else (factor, ex.ONE)
             if factor == ex.MINUS_ONE:
                 continue
-            if not isinstance(exponent, ex.Number) or not all(isinstance(part, ex.Symbol) for part in _factors(base)):
+            if not isinstance(exponent, ex.Number) or not all(isinstance(part, ex.Symbol) for part in ex.factors(base)):
                 return False
             symbols |= ex.variables(base)
-            degree += exponent.value * len(_factors(base))
+            degree += exponent.value * len(ex.factors(base))
             plain = plain and exponent == ex.ONE
         degrees.add(degree)
     if plain:
         return len(symbols) > 1
     return len(symbols) > 1 and len(degrees) == 1 and not symbols & _UNKNOWNS and value != ex.ZERO
-
-
-def _factors(node: ex.Node) -> tuple[ex.Node, ...]:
-    """The factors of nested products, one by one."""
-    if isinstance(node, ex.Product):
-        return tuple(inner for factor in node.factors for inner in _factors(factor))
-    return (node,)
-
-
-def _whole(node: ex.Node) -> bool:
-    return isinstance(node, ex.Number) and node.value.denominator == 1
 
 
 def results(relation: ex.Relation) -> list[ex.Node]:

@@ -7,16 +7,9 @@ from typing import Any
 
 from mpmath import mp
 
+from openrlhf.grading.comparing import numeric
 from openrlhf.grading.comparing.identity import constant_value, landmarks
-from openrlhf.grading.comparing.numeric import (
-    TooComplex,
-    Undefined,
-    close,
-    enough_digits,
-    evaluate,
-    is_unknown,
-    negligible,
-)
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, close, enough_digits, evaluate
 from openrlhf.grading.comparing.rewriting import mapped
 from openrlhf.grading.reading import expressions as ex
 
@@ -69,7 +62,7 @@ def same_real_set(first: ex.Node, second: ex.Node) -> bool:
 
 def _as_unknown(part: ex.Node) -> ex.Node:
     """f(0), of which conditions may speak as of any unknown."""
-    named = isinstance(part, ex.Call) and is_unknown(part.name) and not ex.variables(part)
+    named = isinstance(part, ex.Call) and numeric.is_unknown(part.name) and not ex.variables(part)
     return ex.Symbol(repr(part)) if named else part
 
 
@@ -271,8 +264,8 @@ def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
         raise NotRealSet
     slope = one - zero
     scale = max(abs(zero), abs(slope))
-    straight = all(negligible(o - zero - slope * p, scale) for o, p in zip(others, points[2:], strict=True))
-    if negligible(slope, max(abs(zero), abs(one))) or not straight:
+    straight = all(numeric.negligible(o - zero - slope * p, scale) for o, p in zip(others, points[2:], strict=True))
+    if numeric.negligible(slope, max(abs(zero), abs(one))) or not straight:
         raise NotRealSet
     return -zero / slope, slope
 

@@ -12,8 +12,6 @@ from openrlhf.grading.reading import expressions as ex
 
 _MOST_SIGNS = 4
 _DOTS = ex.Symbol("...")
-_SETS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
-_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C"))
 _TRANSPOSED = (ex.Symbol("T"), ex.Symbol("top"), ex.Symbol("intercal"))
 _VECTORS = ("()", "<>")
 _FREE_CONSTANT = re.compile(r"[cCkKABD](?:_\d+)?")
@@ -48,7 +46,7 @@ def lifted(node: ex.Node) -> ex.Node:
             return ex.Quantity(ex.Product(values), quantities[0].unit)
     if isinstance(node, ex.Sum) and (total := _added([lifted(term) for term in node.terms])) is not None:
         return total
-    if isinstance(node, ex.Sum) and len(node.terms) == 2 and _is_set(node.terms[0]):
+    if isinstance(node, ex.Sum) and len(node.terms) == 2 and ex.is_set(node.terms[0]):
         # R - {0}
         taken = node.terms[1]
         if isinstance(taken, ex.Product) and taken.factors[0] == ex.MINUS_ONE and len(taken.factors) == 2:
@@ -76,11 +74,6 @@ def _with_ranges(node: ex.Listed | ex.SetOf) -> ex.Node:
     ends = map(ex.Number, (numbers[0], step, *numbers[len(shown) :]))
     item = ex.Call("range", tuple(ends))
     return ex.SetOf((item,)) if isinstance(node, ex.SetOf) else item
-
-
-def _is_set(node: ex.Node) -> bool:
-    """Whether a minus behind a node takes elements out of a set."""
-    return isinstance(node, _SETS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
 
 
 def _transposed(node: ex.Node) -> ex.Node | None:
@@ -238,13 +231,7 @@ def cleared(node: ex.Node) -> ex.Node:
     """A sum multiplied by the denominators with variables that its terms have."""
     bases = []
     for term in node.terms if isinstance(node, ex.Sum) else (node,):
-        for factor in _flat(term):
+        for factor in ex.factors(term):
             if isinstance(factor, ex.Power) and factor.exponent == ex.MINUS_ONE and ex.variables(factor.base):
                 bases.append(factor.base)
     return ex.Product((node, *dict.fromkeys(bases)))
-
-
-def _flat(node: ex.Node) -> list[ex.Node]:
-    if isinstance(node, ex.Product):
-        return [inner for factor in node.factors for inner in _flat(factor)]
-    return [node]

@@ -1,27 +1,15 @@
 """Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
 
-from openrlhf.grading.comparing import labels
+from openrlhf.grading.comparing import labels, rewriting
 from openrlhf.grading.comparing.families import same_families, without_declarations
 from openrlhf.grading.comparing.identity import differ_by_constant, proportional, same_multiset, same_value
 from openrlhf.grading.comparing.notations import components, has_axes, ranges_with_parameters, reconciled
 from openrlhf.grading.comparing.numeric import NotExact, TooComplex, exact, is_unknown
 from openrlhf.grading.comparing.quantities import Quantities, by_unit, degrees_left_out
 from openrlhf.grading.comparing.realsets import NotRealSet, enumerated, same_real_set
-from openrlhf.grading.comparing.rewriting import (
-    cleared,
-    exchanged_constants,
-    expanded,
-    lifted,
-    matching_constants,
-    renamed,
-    substituted,
-    without_additive_constant,
-)
 from openrlhf.grading.knowledge.words import plain_words
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.reading import expressions as ex
-
-_SETS = (ex.SetOperation, ex.SetBuilder)
 
 
 class Comparison:
@@ -33,16 +21,16 @@ class Comparison:
 
     def same(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether `mine`, the prediction, equals `gold`."""
-        mine, gold = self.quantities.combined(lifted(mine)), self.quantities.combined(lifted(gold))
+        mine, gold = self.quantities.combined(rewriting.lifted(mine)), self.quantities.combined(rewriting.lifted(gold))
         if mine == gold:
             return True
-        if _has_progression(mine) or _has_progression(gold):
+        if ex.has(mine, ex.Progression) or ex.has(gold, ex.Progression):
             return self.general_solutions(mine, gold)
         if (same := self.same_assignments(mine, gold)) is not None:
             return same
         if (same := self.with_parameter(mine, gold)) is not None:
             return same
-        if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
+        if any(isinstance(side, ex.Listed) or ex.has(side, ex.PlusMinus) for side in (mine, gold)):
             return self.lists(mine, gold)
         if (same := same_families(mine, gold)) is not None:
             return same
@@ -54,10 +42,12 @@ class Comparison:
 
     def same_answers(self, mine: ex.Node, gold: ex.Node) -> bool:
         """`same`, for whole answers: their constants of integration have no fixed names or values."""
-        if self.same(mine, gold) or any(self.same(variant, gold) for variant in exchanged_constants(mine, gold)):
+        if self.same(mine, gold) or any(
+            self.same(variant, gold) for variant in rewriting.exchanged_constants(mine, gold)
+        ):
             return True
         values = map(labels.value_of, (mine, gold))
-        rests = [rest for value in values if (rest := without_additive_constant(value)) is not None]
+        rests = [rest for value in values if (rest := rewriting.without_additive_constant(value)) is not None]
         return len(rests) == 2 and differ_by_constant(*rests)
 
     def general_solutions(self, mine: ex.Node, gold: ex.Node) -> bool:
@@ -66,7 +56,7 @@ class Comparison:
             if excluded and isinstance(mine.sides[1], ex.Progression) and isinstance(gold.sides[1], ex.Progression):
                 # x ≠ kπ
                 return self.in_order(mine.sides, gold.sides)
-        sides = [expanded(side, True) for side in (mine, gold)]
+        sides = [rewriting.expanded(side, True) for side in (mine, gold)]
         same = same_families(*sides)
         return self.same(*without_declarations(mine, gold)) if same is None else same
 
@@ -84,7 +74,7 @@ class Comparison:
         names: dict[str, ex.Node] = {first.name: ex.Symbol(second.name)}
         if first.name != second.name and second.name in ex.variables(first.value):
             return False
-        value, condition = substituted(first.value, names), substituted(first.condition, names)
+        value, condition = rewriting.substituted(first.value, names), rewriting.substituted(first.condition, names)
         return self.same(value, second.value) and self.same(condition, second.condition)
 
     def same_assignments(self, mine: ex.Node, gold: ex.Node) -> bool | None:
@@ -103,7 +93,7 @@ class Comparison:
 
     def lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         for independent in (True, False):
-            sides = [self.without_repetition(expanded(side, independent)) for side in (mine, gold)]
+            sides = [self.without_repetition(rewriting.expanded(side, independent)) for side in (mine, gold)]
             if self.expanded_lists(*sides):
                 return True
         return False
@@ -213,7 +203,7 @@ class Comparison:
                 names = mine.sides[0].arguments, gold.sides[0].arguments
                 if any(ex.variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
                     return False
-                mine_results = [renamed(value, *names) for value in mine_results]
+                mine_results = [rewriting.renamed(value, *names) for value in mine_results]
             return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
@@ -229,7 +219,7 @@ class Comparison:
         first, second = reconciled(ex.difference(*_bare(mine.sides)), ex.difference(*_bare(gold.sides)))
         if proportional(first, second):
             return True
-        return proportional(cleared(first), cleared(second)) != 0
+        return proportional(rewriting.cleared(first), rewriting.cleared(second)) != 0
 
     def same_results(self, mine: list[ex.Node], gold: list[ex.Node], relation: ex.Relation) -> bool:
         """Whether the values of two equations agree; where both show what an exact value comes to, in both."""
@@ -300,7 +290,7 @@ class Comparison:
             vectors = [vector.items for side in (mine, gold) if (vector := components(side, 3))]
             return len(vectors) == 2 and self.in_order(*vectors)
         mine, gold = reconciled(*degrees_left_out(mine, gold))
-        return any(same_value(*sides) for sides in matching_constants(mine, gold))
+        return any(same_value(*sides) for sides in rewriting.matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
         mine, gold = enumerated(mine), enumerated(gold)
@@ -313,7 +303,7 @@ class Comparison:
         if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
             return self.in_order(mine.rows, gold.rows)
         for one, other in ((mine, gold), (gold, mine)):
-            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not _is_region(other):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not ex.is_set(other):
                 return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
         try:
             return same_real_set(mine, gold)
@@ -362,13 +352,7 @@ class Comparison:
 
 _MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-_REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
-_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C", "empty"))
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
-
-
-def _is_region(node: ex.Node) -> bool:
-    return isinstance(node, _REGIONS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
 
 
 def _without_domain(node: ex.Node) -> ex.Node:
@@ -384,14 +368,6 @@ def _without_domain(node: ex.Node) -> ex.Node:
 def _binds(argument: ex.Node) -> bool:
     """Whether an argument of f(…) = … is a variable of its own, x and not A, so that its name does not matter."""
     return isinstance(argument, ex.Symbol) and argument.name[0].islower()
-
-
-def _has_progression(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.Progression) for part in node.walk())
-
-
-def _has_signs(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.PlusMinus) for part in node.walk())
 
 
 def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:

@@ -1,15 +1,6 @@
-r"""Finds the answer that a response names.
+r"""Finds the answer that a response names, in one order for every benchmark, which docs/grading.md describes.
 
-One order, the same for every benchmark:
-
-1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2 or 3");
-2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
-3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
-4. what the last sentence concludes ("So there are 12 ways.");
-5. with `GradingPolicy.last_number`, the last number.
-
-A box that is cut off is no answer. Only the response is read, from behind its reasoning block and up to its
-first end-of-turn marker.
+Only the response is read, from behind its reasoning block and up to its first end-of-turn marker or next question.
 """
 
 import re

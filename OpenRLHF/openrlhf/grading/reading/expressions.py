@@ -199,3 +199,23 @@ def difference(left: Node, right: Node) -> Node:
 def variables(node: Node) -> set[str]:
     """The names of the symbols in an expression."""
     return {part.name for part in node.walk() if isinstance(part, Symbol)}
+
+
+def has(node: Node, kind: type[Node]) -> bool:
+    """Whether a part of this kind is in an expression."""
+    return any(isinstance(part, kind) for part in node.walk())
+
+
+def has_constant(node: Node, name: str) -> bool:
+    return any(isinstance(part, Constant) and part.name == name for part in node.walk())
+
+
+def is_set(node: Node) -> bool:
+    return isinstance(node, (SetOf, SetOperation, SetBuilder)) or (
+        isinstance(node, Constant) and node.name in ("R", "Z", "N", "Q", "C", "empty")
+    )
+
+
+def factors(node: Node) -> tuple[Node, ...]:
+    """The factors of nested products, one by one."""
+    return tuple(f for part in node.factors for f in factors(part)) if isinstance(node, Product) else (node,)

@@ -16,6 +16,7 @@ _MULTIPLES = re.compile(
     r"(?P<no_zero>(?: |,|\\text ?\{)*(?:except|other than|but not|excluding)(?: for)? ?\}? ?\$?(?:0|zero)\$?)?\}?$"
 )
 _POWERS = re.compile(rf"{_ALL}(?:integer |non-?negative )?powers? of ?\}}? ?\$?(?P<base>\d+|two|three|ten)\$?\}}?$")
+_INTEGERS = re.compile(rf"{_ALL.replace('(?:all |every |any )?', '(?:all |every |any )')}(?:{_SIGN} )?integers{_END}")
 _PARITY = re.compile(rf"{_ALL}(?P<parity>odd|even) (?:integers|whole numbers|numbers){_END}")
 _INTERVALS = {
     "positive": r"(0, \infty)", "negative": r"(-\infty, 0)", "nonnegative": r"[0, \infty)",
@@ -45,6 +46,8 @@ def written_out(text: str) -> str:
     if match := _MULTIPLES.match(text):
         condition = r"k \ge 1" if match["positive"] else r"k \ne 0" if match["no_zero"] else r"k \in \mathbb{Z}"
         return f"{match['step']}k, {condition}"
+    if match := _INTEGERS.match(text):
+        return rf"\text{{all {match['sign']} integers}}" if match["sign"] else r"\mathbb{Z}"
     if match := _POWERS.match(text):
         return f"{_WORDS.get(match['base'], match['base'])}^k"
     return text
