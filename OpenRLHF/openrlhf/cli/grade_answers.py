@@ -16,22 +16,17 @@ from typing import Any, TextIO
 
 from openrlhf.errors import UserError
 from openrlhf.grading import GradingPolicy, GradingPool, Verdict, extract_answer
+from openrlhf.grading.policy import CHOICES
 
 _IN_FLIGHT = 256
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 1 if lines were malformed and skipped, 2 for a mistake in the call."""
+    """Exit status: 0, 1 if lines were malformed and skipped or none was there, 2 for a mistake in the call."""
     args = _parser().parse_args(arguments)
     try:
-        policy = GradingPolicy(
-            decimals=args.decimals,
-            tolerance=args.tolerance,
-            units=args.units,
-            lists=args.lists,
-            answer_kind=args.answer_kind,
-            last_number=args.last_number,
-        )
+        choices = {name: getattr(args, name) for name in CHOICES}
+        policy = GradingPolicy(**choices, tolerance=args.tolerance, last_number=args.last_number)
         malformed = grade_file(args.input, args.output, args.workers, args.timeout, policy)
     except UserError as error:
         print(f"grade_answers: {error}", file=sys.stderr)
@@ -40,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def grade_file(source: Path, target: Path, workers: int, timeout: float, policy: GradingPolicy) -> int:
-    """Grades `source` into `target`, under a temporary name first; returns how many lines were malformed."""
+    """Grades `source` into `target`, under a temporary name; returns how many lines were malformed, 1 for no line."""
     if not source.is_file():
         raise UserError(f"the input {str(source)!r} is no file; give a JSON-lines file with --input")
     if not target.parent.is_dir():
@@ -62,6 +57,9 @@ def grade_file(source: Path, target: Path, workers: int, timeout: float, policy:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+    if not counts["graded"] and not counts["malformed"]:
+        print(f"grade_answers: {str(source)!r} is empty: no line to grade", file=sys.stderr)
+        return 1
     print(
         f"{counts['graded']} graded, {counts['right']} equal, {counts['no_answer']} without an answer, "
         f"{counts['timeouts']} timed out, {counts['deaths']} lost their worker, "
@@ -126,11 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="the same lines with verdicts")
     parser.add_argument("--workers", type=int, default=2, help="comparing processes")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for one comparison")
-    parser.add_argument("--decimals", choices=("exact", "rounded"), default=default.decimals)
+    for name, allowed in CHOICES.items():
+        parser.add_argument(f"--{name}", choices=allowed, default=getattr(default, name))
     parser.add_argument("--tolerance", type=float, default=default.tolerance, help="relative, if rounded")
-    parser.add_argument("--units", choices=("lenient", "strict"), default=default.units)
-    parser.add_argument("--lists", choices=("any_order", "in_order"), default=default.lists)
-    parser.add_argument("--answer_kind", choices=("any", "choice", "number"), default=default.answer_kind)
     parser.add_argument("--last_number", action="store_true", help="fall back to a response's last number")
     return parser
 

@@ -8,10 +8,11 @@ mpmath are imported in the workers.
 """
 
 from openrlhf.grading.extraction.extract import extract_answer
-from openrlhf.grading.policy import GradingPolicy, Verdict
+from openrlhf.grading.policy import POLICIES, GradingPolicy, Verdict, named_policy
 from openrlhf.grading.pool.grading_pool import Graded, GradingPool, grade, grade_responses
 
 __all__ = [
+    "POLICIES",
     "Graded",
     "GradingPolicy",
     "GradingPool",
@@ -19,4 +20,5 @@ __all__ = [
     "extract_answer",
     "grade",
     "grade_responses",
+    "named_policy",
 ]

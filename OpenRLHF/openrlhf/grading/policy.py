@@ -5,8 +5,12 @@ from typing import Any
 
 from openrlhf.errors import UserError
 
-_CHOICES = {
+CHOICES = {
     "decimals": ("exact", "rounded"),
+    "long_decimals": ("floats", "rounded", "exact"),
+    "escapes": ("undone", "kept"),
+    "remainders": ("value", "kept"),
+    "combinations": ("counted", "kept"),
     "units": ("lenient", "strict"),
     "lists": ("any_order", "in_order"),
     "answer_kind": ("any", "choice", "number"),
@@ -15,11 +19,19 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class GradingPolicy:
-    """Conventions on which correct mathematics does not decide. The defaults suit MATH.
+    r"""Conventions on which correct mathematics does not decide. The defaults suit MATH.
 
     decimals: "exact" accepts a decimal only for its exact value; "rounded" also accepts a prediction that
         rounds to a decimal gold at the gold's last digit (2.884e16 for 2.88e16), and one that is off by at
         most `tolerance`. A gold written with ≈ is always read as rounded.
+    long_decimals: "floats" takes a decimal of 15 to 17 significant digits, which is how computers print numbers, for
+        the fraction that rounds to it (0.0833333333333333 for 1/12). "rounded" takes one of ten digits or more, and
+        for any exact value (3.141592654 for π). "exact" takes none.
+    escapes: "undone" halves the backslashes of an answer in which all of them are doubled, which JSON does; in "kept"
+        they separate rows.
+    remainders: what 17 \bmod 5 = 2 is: with "value" it is 2.
+    combinations: "counted" reads C_5^2 and A_5^2 in answers without other letters as numbers of choices and of
+        arrangements, as school books in Chinese do; in "kept" they are powers of symbols.
     tolerance: relative tolerance for "rounded"; 0 for none.
     units: "lenient" compares units only where both sides have one; "strict" wants them on both sides or on
         none.
@@ -32,6 +44,10 @@ class GradingPolicy:
     """
 
     decimals: str = "exact"
+    long_decimals: str = "floats"
+    escapes: str = "undone"
+    remainders: str = "value"
+    combinations: str = "counted"
     tolerance: float = 0.0
     units: str = "lenient"
     lists: str = "any_order"
@@ -40,7 +56,7 @@ class GradingPolicy:
     max_length: int = 2000
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"a grading policy has {name}={getattr(self, name)!r}; expected {' or '.join(allowed)}")
         if not 0 <= self.tolerance < 1 or self.max_length < 1:
@@ -52,6 +68,21 @@ class GradingPolicy:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, for a worker process."""
         return asdict(self)
+
+
+# Policies by name. A word problem's gold is a number; models round what they divide and often announce nothing.
+POLICIES = {
+    "math": GradingPolicy(),
+    "word_problem": GradingPolicy(decimals="rounded", answer_kind="number", last_number=True),
+    "choice": GradingPolicy(answer_kind="choice"),
+}
+
+
+def named_policy(name: str) -> GradingPolicy:
+    """One of `POLICIES`; raises `UserError` for another name."""
+    if name not in POLICIES:
+        raise UserError(f"there is no grading policy {name!r}; expected {' or '.join(POLICIES)}")
+    return POLICIES[name]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openrlhf.errors import UserError
-from openrlhf.grading.policy import GradingPolicy
+from openrlhf.grading.policy import GradingPolicy, named_policy
 from openrlhf.grading.pool.grading_pool import GradingPool, grade_responses
 
 if TYPE_CHECKING:
@@ -15,15 +15,16 @@ def correctness_reward(
     queries: Sequence[str],
     prompts: Sequence[str],
     labels: Sequence[str],
-    policy: GradingPolicy | None = None,
+    policy: GradingPolicy | str | None = None,
     pool: GradingPool | None = None,
 ) -> "torch.Tensor":
     """1.0 for each response whose answer equals its label, else 0.0; float32, shape [len(queries)].
 
     queries: prompt and response together. prompts: what is cut off each query; an answer is looked for in the
-    response alone. labels: gold answers. pool: this process's own when None.
+    response alone. labels: gold answers. policy: one of one's own, or the name of one (`grading.POLICIES`:
+    "word_problem"); that of MATH when None. pool: this process's own when None.
 
-    Raises `UserError` where a query does not contain its prompt, or the three lengths differ.
+    Raises `UserError` where a query does not contain its prompt, the three lengths differ, or no policy has the name.
     """
     import torch
 
@@ -32,6 +33,8 @@ def correctness_reward(
             f"a reward function got {len(queries)} queries, {len(prompts)} prompts, {len(labels)} labels; "
             f"expected as many of each (for labels, set --label_key)"
         )
+    if isinstance(policy, str):
+        policy = named_policy(policy)
     responses = [response_of(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
     graded = grade_responses(responses, [str(label) for label in labels], policy, pool)
     return torch.tensor([float(one.verdict.equal) for one in graded], dtype=torch.float32)

@@ -56,6 +56,13 @@ def test_malformed_lines_are_named_by_number_and_skipped(tmp_path):
     assert "5 malformed" in done.stderr
 
 
+def test_an_empty_file_is_said_to_be_empty_and_ends_with_status_1(tmp_path):
+    done, records = _run(tmp_path, [])
+    assert done.returncode == 1
+    assert "is empty" in done.stderr
+    assert records == []
+
+
 def test_a_missing_input_is_an_error_without_a_traceback(tmp_path):
     command = [
         sys.executable,

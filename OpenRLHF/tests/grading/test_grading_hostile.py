@@ -32,6 +32,30 @@ TOWERS = [
     r"\sum_{n=1}^{10^{12}} \sin(n)",
     r"\int_0^{\infty} e^{-x^{x^x}} dx",
 ]
+# The same inside of what is computed to as many digits as it calls for.
+DEEP = [
+    r"\lfloor 100000!/7 \rfloor",
+    r"\lceil \sqrt{(10^6)!} \rceil",
+    r"\lfloor \sqrt{2900!} \rfloor",
+    r"\lfloor \pi \cdot 10^{100000} \rfloor",
+    r"\lfloor \log_2((10^5)!) \rfloor + n",
+    r"\lfloor e^{e^{e^{e}}} \rfloor",
+    r"\lfloor n^{n^{n}} \rfloor",
+    r"\binom{n}{\lfloor n/2 \rfloor}^{n!}",
+    r"\sqrt2(1-2^{-1000000})",
+    r"\cos(2^{-100000})",
+    r"10^{-10^{10}}\pi",
+    r"e^{-10^{30}}",
+    r"\sqrt{1-x^{10^{9}}}",
+    r"\tanh(10^{9}x)",
+    r"(1+10^{-9})^{10^{9}}\sqrt2",
+    r"(n!)!+\lfloor n/3 \rfloor",
+    r"2^{2^{n}}+\lceil\log_2 n\rceil",
+    r"|x-10^{10^5}|",
+    r"x<10^{10^6}+1",
+    r"\lfloor\lfloor\lfloor\lfloor x/3\rfloor/5\rfloor/7\rfloor/11\rfloor",
+    "0." + "3" * 1500 + r"\sqrt2",
+]
 SHAPES = [
     "(" * 900 + "1" + ")" * 900,
     "{" * 5000 + "1" + "}" * 5000,
@@ -117,6 +141,15 @@ def test_a_hostile_answer_gets_a_verdict_in_time(strict_pool, hostile):
         assert verdict.seconds < LIMIT + 1
         # Everything else is the start of a new worker, which a busy machine makes slow.
         assert time.monotonic() - started < LIMIT + 10
+
+
+@pytest.mark.parametrize("hostile", DEEP, ids=lambda text: repr(text[:20]))
+def test_an_answer_that_needs_many_digits_gets_a_verdict_in_time(strict_pool, hostile):
+    for pair in ((hostile, "5"), (hostile, rf"{hostile}+\sqrt{{3}}"), (rf"({hostile})+n", rf"({hostile})-n")):
+        verdict = strict_pool.submit(*pair).result(timeout=LIMIT + 20)
+        assert not verdict.equal
+        assert verdict.how not in ("error", "worker_died")
+        assert verdict.seconds < LIMIT + 1
 
 
 def test_nothing_in_an_answer_is_run(strict_pool, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from openrlhf.errors import UserError
+from openrlhf.rewards.correctness import correctness_reward
 
 FILE = Path(__file__).parents[3] / "code/examples/grading/math_grade.py"
 
@@ -40,6 +41,16 @@ def test_a_hanging_answer_does_not_cost_the_rest_of_the_batch(reward_func):
     responses = [r"\boxed{\sum_{n=1}^{10^{12}} \sin(n)}", r"\boxed{x+x}", r"\boxed{5}"]
     rewards = reward_func(["Q" + response for response in responses], ["Q"] * 3, ["5", "2x", "5"])
     assert rewards.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_a_policy_for_word_problems_takes_the_last_number_and_rounds_to_the_gold():
+    responses = ["She pays 12 + 6 dollars, 18 in all", "Each gets 7.333 litres", "It is 20 or so, I guess 19"]
+    queries = [f"Q{response}" for response in responses]
+    labels = ["18", "7.3", "18"]
+    assert correctness_reward(queries, ["Q"] * 3, labels, policy="word_problem").tolist() == [1.0, 1.0, 0.0]
+    assert correctness_reward(queries, ["Q"] * 3, labels).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(UserError, match="word_problem"):
+        correctness_reward(queries, ["Q"] * 3, labels, policy="word problem")
 
 
 def test_a_query_without_its_prompt_is_refused(reward_func):

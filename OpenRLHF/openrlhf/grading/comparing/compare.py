@@ -5,24 +5,15 @@ from fractions import Fraction
 
 from openrlhf.grading.comparing.numeric import NotExact, TooComplex, Undefined, exact
 from openrlhf.grading.comparing.structure import Comparison
+from openrlhf.grading.knowledge import words
 from openrlhf.grading.knowledge.dates import date, same_date
-from openrlhf.grading.knowledge.words import (
-    ORDINALS,
-    clock_time,
-    number_from_words,
-    plain_words,
-    same_letters,
-    same_time,
-    same_verdict,
-    says_the_same,
-    word_list,
-)
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.reading import expressions as ex
 from openrlhf.grading.reading.lexer import Unreadable
 from openrlhf.grading.reading.parser import parse
 from openrlhf.grading.reading.parts import paired_parts
-from openrlhf.grading.reading.respelling import respelled
+from openrlhf.grading.reading.phrases import same_parity, written_out
+from openrlhf.grading.reading.respelling import counted, respelled, shown_remainder
 from openrlhf.grading.reading.sentences import said_once
 from openrlhf.grading.reading.text import compact, tidy
 
@@ -54,7 +45,12 @@ _SETS_IN_WORDS = {
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool | None, str]:
     """(equal, how); `equal` is None where computer algebra has to decide."""
-    mine, theirs = said_once(tidy(prediction), tidy(gold))
+    unescape = policy.escapes == "undone"
+    mine, theirs = said_once(*(written_out(tidy(answer, unescape)) for answer in (prediction, gold)))
+    if policy.remainders == "value":
+        mine, theirs = shown_remainder(mine), shown_remainder(theirs)
+    if policy.combinations == "counted":
+        mine, theirs = counted(mine), counted(theirs)
     if parts := paired_parts(mine, theirs):
         return all(compare(*pair, policy)[0] for pair in parts), "structure"
     by_text = _compare_text(mine, theirs, policy)
@@ -78,7 +74,7 @@ def _unread(mine: str, gold: str, read: ex.Node | None) -> tuple[bool | None, st
     algebra = _ALGEBRA.search(mine) or _ALGEBRA.search(gold)
     if algebra and (read is None or isinstance(read, _SCALARS)) and max(len(mine), len(gold)) < _LONGEST_ALGEBRA:
         return None, "symbolic"
-    wordy = any(len(plain_words(text).split()) > 1 for text in (mine, gold))
+    wordy = any(len(words.plain_words(text).split()) > 1 for text in (mine, gold))
     return False, "text" if wordy or isinstance(read, ex.Words) else "unreadable"
 
 
@@ -107,12 +103,12 @@ def _how(mine: ex.Node, gold: ex.Node) -> str:
 def _read(text: str, thousands: bool = True) -> ex.Node | None:
     """The parsed answer, or None where it is not in the language."""
     text = respelled(text)
-    words = plain_words(text)
-    if words in _SETS_IN_WORDS:
-        return ex.Constant(_SETS_IN_WORDS[words])
-    if (value := number_from_words(words)) is not None:
+    plain = words.plain_words(text)
+    if plain in _SETS_IN_WORDS:
+        return ex.Constant(_SETS_IN_WORDS[plain])
+    if (value := words.number_from_words(plain)) is not None:
         return ex.Number(value)
-    if (place := _ordinal(words)) is not None:
+    if (place := _ordinal(plain)) is not None:
         return ex.Quantity(ex.Number(Fraction(place)), "th")
     try:
         return parse(text, thousands)
@@ -120,10 +116,10 @@ def _read(text: str, thousands: bool = True) -> ex.Node | None:
         return None
 
 
-def _ordinal(words: str) -> int | None:
+def _ordinal(plain: str) -> int | None:
     """The place that "6th" or "sixth" names."""
-    match = _ORDINAL.fullmatch(words)
-    return int(match.group(1)) if match else ORDINALS.get(words)
+    match = _ORDINAL.fullmatch(plain)
+    return int(match.group(1)) if match else words.ORDINALS.get(plain)
 
 
 def _several(node: ex.Node) -> bool:
@@ -132,27 +128,29 @@ def _several(node: ex.Node) -> bool:
 
 def _compare_text(mine: str, gold: str, policy: GradingPolicy) -> bool | None:
     """What the words alone decide; None where they decide nothing."""
-    mine_words, gold_words = plain_words(mine), plain_words(gold)
+    mine_words, gold_words = words.plain_words(mine), words.plain_words(gold)
     if mine_words and mine_words == gold_words and _says_something(mine, gold):
         return True
-    if says_the_same(mine_words, gold_words) or ((listed := word_list(mine)) and listed == word_list(gold)):
-        return True
+    if (parity := same_parity(mine_words, gold_words)) is not None:
+        return parity
     if (
-        same_verdict(mine, gold)
-        or same_letters(mine_words, gold_words)
+        words.says_the_same(mine_words, gold_words)
+        or ((listed := words.word_list(mine)) and listed == words.word_list(gold))
+        or words.same_verdict(mine, gold)
+        or words.same_letters(mine_words, gold_words)
         or compact(_plain(mine)) == compact(_plain(gold))
     ):
         return True
     if _FORMULA.fullmatch(_plain(mine)) and _plain(mine).replace("_", "") == _plain(gold).replace("_", ""):
         return True
-    if {mine_words in ORDINALS, gold_words in ORDINALS} == {True, False}:
-        cardinal = gold_words if mine_words in ORDINALS else mine_words
-        if cardinal.replace("-", "").isalpha() and number_from_words(cardinal) is not None:
+    if {mine_words in words.ORDINALS, gold_words in words.ORDINALS} == {True, False}:
+        cardinal = gold_words if mine_words in words.ORDINALS else mine_words
+        if cardinal.replace("-", "").isalpha() and words.number_from_words(cardinal) is not None:
             # seven, seventh; "7" is read either way.
             return False
-    mine_time, gold_time = clock_time(mine_words), clock_time(gold_words)
+    mine_time, gold_time = words.clock_time(mine_words), words.clock_time(gold_words)
     if mine_time and gold_time:
-        return same_time(mine_time, gold_time)
+        return words.same_time(mine_time, gold_time)
     mine_date, gold_date = date(mine_words), date(gold_words)
     if mine_date and gold_date:
         return same_date(mine_date, gold_date)
@@ -163,8 +161,9 @@ def _says_something(mine: str, gold: str) -> bool:
     """Words have no case; symbols do, so that x and X differ."""
     letters = re.compile(r"[A-Za-z]+|[^\W\d_]+")
     runs = letters.findall(re.sub(r"\\[A-Za-z]+", " ", gold))
-    wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold or plain_words(gold) == "no"
-    return (wordy and compact(plain_words(mine)) == compact(plain_words(gold))) or compact(mine) == compact(gold)
+    wordy = any(len(run) > 2 for run in runs) or "\\text" in gold or "\\mbox" in gold or words.plain_words(gold) == "no"
+    mine_words, gold_words = compact(words.plain_words(mine)), compact(words.plain_words(gold))
+    return (wordy and mine_words == gold_words) or compact(mine) == compact(gold)
 
 
 def _compare_choices(mine: str, gold: str, policy: GradingPolicy) -> bool | None:

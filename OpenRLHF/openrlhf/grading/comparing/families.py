@@ -13,19 +13,19 @@ from typing import Any
 from mpmath import mp
 
 from openrlhf.grading.comparing.labels import value_of
-from openrlhf.grading.comparing.numeric import TooComplex, Undefined, evaluate
+from openrlhf.grading.comparing.numeric import GUARD, TooComplex, Undefined, close, enough_digits, evaluate, negligible
 from openrlhf.grading.comparing.rewriting import mapped
 from openrlhf.grading.reading import expressions as ex
 
 _PARAMETERS = frozenset("knmjl")
 _LARGEST_RATIO = 1_000
 _MOST_MEMBERS = 400
-_CLOSE = 30
+_DIGITS = 50
 
 
 @dataclass(frozen=True)
 class Family:
-    """offset + period·k for all integers k.
+    """offset + period·k for all integers k, times i where `imaginary`.
 
     declared: the parameter is said to be an integer. solves: it is what some variable x is.
     """
@@ -34,6 +34,7 @@ class Family:
     period: Any
     declared: bool
     solves: bool
+    imaginary: bool
 
 
 def same_families(mine: ex.Node, gold: ex.Node) -> bool | None:
@@ -44,21 +45,31 @@ def same_families(mine: ex.Node, gold: ex.Node) -> bool | None:
     """
     if not (_may_run(mine) and _may_run(gold)):
         return None
-    with mp.workdps(50):
-        first, second = _families(mine), _families(gold)
-        if first is None or second is None:
+    try:
+        return enough_digits(lambda: _same_members(mine, gold), _DIGITS)
+    except TooComplex:
+        return None
+
+
+def _same_members(mine: ex.Node, gold: ex.Node) -> bool | None:
+    first, second = _families(mine), _families(gold)
+    if first is None or second is None:
+        return None
+    everything = [*first, *second]
+    if len({family.imaginary for family in everything}) > 1:
+        return False
+    if not any(family.declared for family in everything):
+        as_written = ex.variables(mine) == ex.variables(gold) and len(first) == len(second)
+        if not all(map(_turns, everything)) or (as_written and not any(family.solves for family in everything)):
             return None
-        everything = [*first, *second]
-        if not any(family.declared for family in everything):
-            as_written = ex.variables(mine) == ex.variables(gold) and len(first) == len(second)
-            if not all(map(_turns, everything)) or (as_written and not any(family.solves for family in everything)):
-                return None
-        ratios = [_rational(family.period / everything[0].period) for family in everything]
-        if None in ratios:
-            return False
-        shared = _common_multiple([abs(ratio) for ratio in ratios if ratio is not None])
-        period = abs(everything[0].period) * shared.numerator / shared.denominator
-        return _same_numbers(_members(first, period), _members(second, period))
+    ratios = [_rational(family.period / everything[0].period) for family in everything]
+    if None in ratios:
+        return False
+    shared = _common_multiple([abs(ratio) for ratio in ratios if ratio is not None])
+    period = abs(everything[0].period) * shared.numerator / shared.denominator
+    # Members are told apart by their place in a period, which the digits before the point take precision from.
+    blur = max(1, *(abs(family.offset / period) for family in everything)) * mp.mpf(10) ** (GUARD - mp.dps)
+    return _same_numbers(_members(first, period, blur), _members(second, period, blur), blur)
 
 
 def without_declarations(mine: ex.Node, gold: ex.Node) -> tuple[ex.Node, ex.Node]:
@@ -108,11 +119,14 @@ def _family(item: ex.Node) -> Family | None:
         zero, one, *others = (evaluate(node, dict.fromkeys(names, mp.mpf(k)), True) for k in (0, 1, 2, -3))
     except (Undefined, TooComplex, ZeroDivisionError):
         return None
+    if imaginary := any(isinstance(value, mp.mpc) for value in (zero, one, *others)):
+        if any(mp.re(value) != 0 for value in (zero, one, *others)):
+            return None
+        zero, one, *others = map(mp.im, (zero, one, *others))
     period = one - zero
-    straight = all(
-        abs(zero + period * k - other) < mp.mpf(10) ** -_CLOSE for k, other in zip((2, -3), others, strict=True)
-    )
-    return Family(zero, period, declared, solves) if straight and period else None
+    scale = max(abs(zero), abs(period))
+    straight = all(negligible(zero + period * k - other, scale) for k, other in zip((2, -3), others, strict=True))
+    return Family(zero, period, declared, solves, imaginary) if straight and period else None
 
 
 def _turns(family: Family) -> bool:
@@ -120,17 +134,17 @@ def _turns(family: Family) -> bool:
 
 
 def _rational(number: Any) -> Fraction | None:
-    if not mp.mpf(1) / _LARGEST_RATIO < abs(number) < _LARGEST_RATIO:
+    if isinstance(number, mp.mpc) or not mp.mpf(1) / _LARGEST_RATIO < abs(number) < _LARGEST_RATIO:
         return None
     nearest = Fraction(int(mp.nint(number * 2**80)), 2**80).limit_denominator(_LARGEST_RATIO)
-    return nearest if abs(number - mp.mpf(nearest.numerator) / nearest.denominator) < mp.mpf(10) ** -20 else None
+    return nearest if close(number, mp.mpf(nearest.numerator) / nearest.denominator) else None
 
 
 def _common_multiple(ratios: Sequence[Fraction]) -> Fraction:
     return Fraction(lcm(*(r.numerator for r in ratios)), gcd(*(r.denominator for r in ratios)))
 
 
-def _members(families: list[Family], period: Any) -> list[Any]:
+def _members(families: list[Family], period: Any, blur: Any) -> list[Any]:
     """The members of all families from 0 up to `period`, as parts of it, in order."""
     members: list[Any] = []
     for family in families:
@@ -139,11 +153,10 @@ def _members(families: list[Family], period: Any) -> list[Any]:
             raise TooComplex
         for step in range(count):
             place = mp.frac((family.offset + step * family.period) / period)
-            members.append(mp.mpf(0) if 1 - place < mp.mpf(10) ** -_CLOSE else place)
+            members.append(mp.mpf(0) if 1 - place < blur else place)
     members.sort()
-    return [m for i, m in enumerate(members) if not i or m - members[i - 1] > mp.mpf(10) ** -_CLOSE]
+    return [m for i, m in enumerate(members) if not i or m - members[i - 1] > blur]
 
 
-def _same_numbers(first: list[Any], second: list[Any]) -> bool:
-    close = mp.mpf(10) ** -_CLOSE
-    return len(first) == len(second) and all(abs(a - b) < close for a, b in zip(first, second, strict=True))
+def _same_numbers(first: list[Any], second: list[Any], blur: Any) -> bool:
+    return len(first) == len(second) and all(abs(a - b) < blur for a, b in zip(first, second, strict=True))

@@ -1,27 +1,44 @@
 """Whether two expressions are the same number, or the same function of their variables.
 
-Rational numbers are compared exactly. Other constants are computed to so many digits that a difference would
-show, unless it were smaller than one part in 10^40. Expressions with variables are compared at sample points.
+Rational numbers are compared exactly, rational functions modulo a prime (`residues`). Everything else is computed to
+as many digits as its magnitudes call for (`numeric.enough_digits`): constants once, functions at sample points. The
+points are chosen against the functions: whole numbers where something is rounded to whole numbers, numbers beyond every
+number written down where something has a corner.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
+from itertools import islice, product
 from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading.comparing.numeric import NotExact, TooComplex, Undefined, evaluate, exact, sample
+from openrlhf.grading.comparing import numeric
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, close, enough_digits, evaluate, exact
+from openrlhf.grading.comparing.residues import same_ratio, same_rational
 from openrlhf.grading.reading import expressions as ex
 
 _DIGITS = 60
-_AGREEMENT = 40
-_MOST_DIGITS = 2_000
 _POINT_DIGITS = 40
-_POINT_AGREEMENT = 25
 _ROUNDS = 8
 _ENOUGH = 4
 _MOST_PAIRED = 60
+# Functions with steps, and functions with corners.
+_STEPS = frozenset(("floor", "ceil"))
+_CORNERS = frozenset(("abs", "max", "min", "arg", *_STEPS))
+_ONLY_WHOLE = frozenset(("factorial", "factorial2", "binomial"))
+_TURNING = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
+# Letters that stand for whole numbers by habit, with subscripts too.
+_WHOLE_LETTERS = frozenset("nkmjlNMK")
+_LARGEST_LANDMARK = 10**6
+_MOST_LANDMARKS = 8
+_MOST_CORNERS = 4
+_MOST_MOVED = 3
+_FEW = 24
+# Numbers below one, a few, many: no domain is without some of them.
+_SPANS = (Fraction(1, 4), Fraction(1), Fraction(7), Fraction(90))
 
 
 def same_value(first: ex.Node, second: ex.Node) -> bool:
@@ -30,9 +47,11 @@ def same_value(first: ex.Node, second: ex.Node) -> bool:
         return True
     try:
         return exact(first) == exact(second)
-    except NotExact:
+    except (numeric.NotExact, TooComplex):
         pass
-    names = ex.variables(first) | ex.variables(second)
+    if (same := same_rational(first, second)) is not None:
+        return same
+    names = sorted(ex.variables(first) | ex.variables(second))
     return any(
         _same_constants(first, second, base) if not names else _same_functions(first, second, names, base)
         for base in _log_bases(first, second)
@@ -47,99 +66,113 @@ def constant_value(node: ex.Node) -> Any:
         return mp.ninf
     if ex.variables(node):
         raise Undefined
-    with mp.workdps(_DIGITS):
-        return evaluate(node, {}, real=False)
+    return enough_digits(lambda: evaluate(node, {}, real=False), max(_DIGITS, mp.dps))
 
 
-def proportional(first: ex.Node, second: ex.Node) -> Fraction | int:
+def proportional(first: ex.Node, second: ex.Node) -> int:
     """The sign (1, -1) of the constant c with first = c·second for all values of the variables; 0 if none."""
     names = sorted(ex.variables(first) | ex.variables(second))
-    ratio = None
-    agreeing = 0
-    with mp.workdps(_POINT_DIGITS):
-        for values in _points(names):
-            try:
-                over, under = evaluate(first, values, False), evaluate(second, values, False)
-            except (Undefined, ZeroDivisionError):
-                continue
-            if under == 0 or over == 0:
-                return 0
-            current = over / under
-            if ratio is not None and not _close(current, ratio, _POINT_AGREEMENT):
-                return 0
-            ratio = current
-            agreeing += 1
-            if agreeing == _ENOUGH or (not names and agreeing):
-                break
-    if ratio is None or agreeing < min(_ENOUGH, 1 + 3 * bool(names)) or abs(mp.im(ratio)) > 1e-20:
+    if not names:
+        return 0  # any two numbers are multiples of each other
+    same = same_ratio(first, second)
+    if same is False:
         return 0
-    return 1 if mp.re(ratio) > 0 else -1
+    ratios = enough_digits(lambda: _ratios(first, second, names, 1 if same else _ENOUGH), _POINT_DIGITS)
+    if not ratios or (not same and len(ratios) < _ENOUGH):
+        return 0
+    ratio = ratios[0]
+    return 0 if ratio == 0 or abs(mp.im(ratio)) > abs(ratio) * 1e-20 else int(mp.sign(mp.re(ratio)))
+
+
+def _ratios(first: ex.Node, second: ex.Node, names: list[str], most: int) -> list[Any]:
+    """Quotients at sample points, all the same; none where two of them differ or a side is zero."""
+    ratios: list[Any] = []
+    for values in _points(names, ex.Sum((first, second))):
+        try:
+            over, under = evaluate(first, values, False), evaluate(second, values, False)
+        except (Undefined, ZeroDivisionError):
+            continue
+        if under == 0 or over == 0 or (ratios and not close(over / under, ratios[0])):
+            return []
+        ratios.append(over / under)
+        if len(ratios) == most:
+            break
+    return ratios
 
 
 def differ_by_constant(first: ex.Node, second: ex.Node) -> bool:
     """Whether two functions differ by the same number everywhere."""
+    if _contains(first, {"abs"}) != _contains(second, {"abs"}):
+        # ln |x| claims the negative numbers too.
+        return False
     names = sorted(ex.variables(first) | ex.variables(second))
     difference = ex.difference(first, second)
-    with mp.workdps(_POINT_DIGITS):
-        if _contains(first, "abs") != _contains(second, "abs"):
-            # ln |x| claims the negative numbers too.
-            return False
-        values = [_value_at(difference, point, True, 0) for point in _points(names)]
+
+    def constant() -> bool:
+        values = [_value_at(difference, point, True, 0) for point in _points(names, ex.Sum((first, second)))]
         known = [value for value in values if value is not None]
-        scale = mp.mpf(10) ** -_POINT_AGREEMENT
-        return len(known) >= _ENOUGH and all(abs(value - known[0]) <= scale * max(abs(value), 1) for value in known)
+        same = all(numeric.negligible(value - known[0], max(abs(value), 1)) for value in known)
+        return len(known) >= _ENOUGH and same
+
+    return enough_digits(constant, _POINT_DIGITS)
 
 
 def _same_constants(first: ex.Node, second: ex.Node, log_base: int) -> bool:
-    digits = _DIGITS
-    while True:
-        with mp.workdps(digits):
-            mine = evaluate(first, {}, False, log_base)
-            theirs = evaluate(second, {}, False, log_base)
-            if not _close(mine, theirs, digits - _DIGITS + _AGREEMENT):
-                return False
-            if (mine == 0) != (theirs == 0) and not (_cancels(first) and _cancels(second)):
-                return False
-            # Numbers so large that the digits computed do not reach down to the unit: compute more.
-            needed = _DIGITS + max(0, int(mp.mag(mine or 1) * 0.302))
-        if digits >= needed:
-            return True
-        if needed > _MOST_DIGITS:
-            raise TooComplex
-        digits = needed
+    return enough_digits(
+        lambda: close(evaluate(first, {}, False, log_base), evaluate(second, {}, False, log_base)), _DIGITS
+    )
 
 
-def _same_functions(first: ex.Node, second: ex.Node, names: set[str], log_base: int) -> bool:
-    ordered = sorted(names)
-    with mp.workdps(_POINT_DIGITS):
-        if not (_imaginary(first) or _imaginary(second)):
-            agreed = _agree(first, second, ordered, log_base, True)
-            if agreed is not None:
-                return agreed
-        agreed = _agree(first, second, ordered, log_base, False)
+def _same_functions(first: ex.Node, second: ex.Node, names: list[str], log_base: int) -> bool:
+    both = ex.Sum((first, second))
+    whole = {name for name in names if name[0] in _WHOLE_LETTERS and name[1:2] in ("", "_")}
+    if stepped := _names_in(both, _STEPS):
+        agreed = _agree(first, second, _whole_points(names, stepped, both, whole), log_base, True)
+        if agreed and whole != set(names):
+            agreed = _agree(first, second, _points(names, both, whole), log_base, True) is not False
+    elif whole and _means_whole(both):
+        # n! and (-1)^n are functions of whole numbers.
+        points = _points(names, both, whole)
+        if whole == set(names):
+            points = islice(_whole_points(names, [], both, whole), _FEW)
+        agreed = _agree(first, second, points, log_base, False)
+    else:
+        agreed = None if ex.has_constant(both, "i") else _agree(first, second, _points(names, both), log_base, True)
+        if agreed is None:
+            agreed = _agree(first, second, _points(names, both), log_base, False)
     if agreed is None:
         raise Undefined
     return agreed
 
 
-def _agree(first: ex.Node, second: ex.Node, names: list[str], log_base: int, real: bool) -> bool | None:
+def _agree(first: ex.Node, second: ex.Node, points: Iterable[dict[str, Any]], log_base: int, real: bool) -> bool | None:
     """Whether all points agree at which both sides have values; None where there are too few such points.
 
     Real values only: two sides may have different domains (ln x² and 2 ln x), except where one of them has an
     absolute value and so claims the larger domain (ln |x| and ln x).
     """
-    claims_domain = _contains(first, "abs") != _contains(second, "abs")
+    claims_domain = real and _contains(first, {"abs"}) != _contains(second, {"abs"})
     agreeing = 0
-    for values in _points(names):
+    too_complex = False
+
+    def at_point(values: dict[str, Any]) -> bool | None:
         mine = _value_at(first, values, real, log_base)
         theirs = _value_at(second, values, real, log_base)
         if mine is None or theirs is None:
-            if real and claims_domain and (mine is None) != (theirs is None):
-                return False
+            return False if claims_domain and (mine is None) != (theirs is None) else None
+        return close(mine, theirs)
+
+    for values in points:
+        try:
+            same = enough_digits(partial(at_point, values), _POINT_DIGITS)
+        except TooComplex:
+            too_complex = True
             continue
-        if not _close(mine, theirs, _POINT_AGREEMENT):
+        if same is False:
             return False
-        agreeing += 1
+        agreeing += same is True
+    if too_complex and agreeing < _ENOUGH:
+        raise TooComplex
     return True if agreeing >= 2 else None
 
 
@@ -150,39 +183,109 @@ def _value_at(node: ex.Node, values: dict[str, Any], real: bool, log_base: int) 
         return None
 
 
-def _points(names: list[str]) -> Iterable[dict[str, Any]]:
-    """Sample points, a function of the names alone: first positive ones, then mixed signs."""
+def _points(names: list[str], node: ex.Node, whole: Iterable[str] = ()) -> Iterator[dict[str, Fraction]]:
+    """Sample points, a function of the names and numbers alone: first positive ones, then mixed signs.
+
+    Where a function has corners or steps, also points beyond the numbers that are written in it. whole: names that
+    get whole numbers.
+    """
     for round_ in range(_ROUNDS):
         values = {}
         for place, name in enumerate(names):
-            number = sample(name, round_)
+            number = numeric.sample(name, round_)
+            if name in whole:
+                values[name] = Fraction(1 + round(8 * number))
+                continue
             if round_ == 2:
                 number /= 4
             if round_ == 3 or (round_ > 3 and (round_ + place) % 2):
                 number = -number
-            values[name] = mp.mpf(number.numerator) / number.denominator
+            values[name] = number
         yield values
+    if _has_corners(node):
+        moved = [names, *([name] for name in names[:_MOST_MOVED] if len(names) > 1)]
+        for landmark, among, sign in product(landmarks(node)[-_MOST_CORNERS:], moved, (1, -1)):
+            for turn in (1, -1) if len(among) > 1 else (1,):
+                values = {name: numeric.sample(name, landmark) for name in names}
+                for place, name in enumerate(names):
+                    if name in among:
+                        values[name] = sign * turn**place * landmark * (1 + values[name])
+                yield values
 
 
-def _close(first: Any, second: Any, digits: int) -> bool:
-    if mp.isinf(first) or mp.isinf(second) or mp.isnan(first) or mp.isnan(second):
-        return bool(first == second)
-    scale = max(abs(first), abs(second))
-    # Where both are nothing but rounding (a sum that cancels), they are zero.
-    return bool(scale <= mp.mpf(10) ** (5 - mp.dps) or abs(first - second) <= scale * mp.mpf(10) ** -digits)
+def _has_corners(node: ex.Node) -> bool:
+    """Whether a function is put together from others: by an absolute value, or by the root of something squared."""
+    for part in node.walk():
+        if isinstance(part, ex.Call) and part.name in _CORNERS:
+            return True
+        if isinstance(part, ex.Call) and part.name == "root" and ex.variables(part):
+            inner = part.arguments[0].walk()
+            if any(isinstance(i, ex.Power) and i.exponent != ex.MINUS_ONE and ex.variables(i.base) for i in inner):
+                return True
+    return False
 
 
-def _cancels(node: ex.Node) -> bool:
-    """Whether rounding may leave something tiny for zero or the other way round: in sums and in functions."""
-    return isinstance(node, ex.Number) or any(isinstance(part, (ex.Sum, ex.Call)) for part in node.walk())
+def _whole_points(
+    names: list[str], stepped: Iterable[str], node: ex.Node, whole: Iterable[str]
+) -> Iterator[dict[str, Fraction]]:
+    """Points of whole numbers: small ones in a row, powers, and the neighbours of numbers written down.
+
+    Every name of `stepped`, which stand where a function steps, runs through all of them, the others meanwhile through
+    small ones, or through any numbers if they neither step nor are `whole`; then all meet at random.
+    """
+    special: list[int] = []
+    for landmark in landmarks(node):
+        near = (landmark, 2 * landmark, 3 * landmark, landmark**2, landmark**3, landmark**4)
+        special += [number + shift for number in near for shift in (-1, 0, 1)]
+    choices = sorted({number for number in (*range(1, 41), 63, 64, 65, 99, 100, 101, *special) if number > 0})
+    if len(names) == 1:
+        yield from ({names[0]: Fraction(number)} for number in choices)
+        return
+
+    def small(name: str, round_: int) -> Fraction:
+        if name not in stepped and name not in whole:
+            return numeric.sample(name, round_) * _SPANS[round_ % len(_SPANS)]
+        return Fraction(1 + int(numeric.sample(name, round_) * 10**6) % 12)
+
+    for name in stepped:
+        for number, round_ in product(choices, range(1 if {name, *whole} >= set(names) else len(_SPANS))):
+            yield {other: small(other, round_) if other != name else Fraction(number) for other in names}
+    for round_ in range(_FEW):
+        yield {name: small(name, round_) for name in names}
 
 
-def _contains(node: ex.Node, name: str) -> bool:
-    return any(isinstance(part, ex.Call) and part.name == name for part in node.walk())
+def landmarks(node: ex.Node) -> list[int]:
+    """The whole numbers of moderate size about the numbers that are written in an expression, smallest first."""
+    numbers = {
+        max(abs(number.numerator), number.denominator)
+        for part in node.walk()
+        if isinstance(part, ex.Number) and (number := part.value)
+    }
+    return sorted(number for number in numbers | {5} if 1 < number <= _LARGEST_LANDMARK)[-_MOST_LANDMARKS:]
 
 
-def _imaginary(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.Constant) and part.name == "i" for part in node.walk())
+def _means_whole(node: ex.Node) -> bool:
+    r"""Whether letters are whole numbers here: in factorials, in \cos n\pi, in powers of negative numbers."""
+    for part in node.walk():
+        if isinstance(part, ex.Call) and part.name in _ONLY_WHOLE and ex.variables(part):
+            return True
+        if isinstance(part, ex.Call) and part.name in _TURNING and ex.variables(part):
+            return any(inner == ex.Constant("pi") for inner in part.walk())
+        if isinstance(part, ex.Power) and ex.variables(part.exponent):
+            negative = any(isinstance(inner, ex.Number) and inner.value < 0 for inner in part.base.walk())
+            if negative or ex.has_constant(part, "i"):
+                return True
+    return False
+
+
+def _names_in(node: ex.Node, functions: Iterable[str]) -> list[str]:
+    """The names of the symbols inside of calls of these functions."""
+    calls = [part for part in node.walk() if isinstance(part, ex.Call) and part.name in functions]
+    return sorted({name for call in calls for name in ex.variables(call)})
+
+
+def _contains(node: ex.Node, names: Iterable[str]) -> bool:
+    return any(isinstance(part, ex.Call) and part.name in names for part in node.walk())
 
 
 def _log_bases(first: ex.Node, second: ex.Node) -> tuple[int, ...]:
@@ -241,5 +344,5 @@ def _without_equal_numbers(first: list[ex.Node], second: list[ex.Node]) -> tuple
 def _rational(node: ex.Node) -> Fraction | None:
     try:
         return exact(node)
-    except (NotExact, Undefined, TooComplex):
+    except (numeric.NotExact, Undefined, TooComplex):
         return None

@@ -1,6 +1,7 @@
 """What stands left of "=": the name of a quantity, or a part of an equation that is still to be solved."""
 
 from fractions import Fraction
+from typing import NamedTuple
 
 from openrlhf.grading.comparing.numeric import is_unknown
 from openrlhf.grading.reading import expressions as ex
@@ -38,7 +39,7 @@ def _names_value(node: ex.Node, value: ex.Node) -> bool:
         return all(map(_is_label, node.terms))
     if isinstance(node, ex.Power) and isinstance(value, ex.Matrix):
         return _is_label(node.base)
-    squared = isinstance(node, ex.Power) and _whole(node.exponent) and _is_naming_call(node.base)
+    squared = isinstance(node, ex.Power) and isinstance(node.exponent, ex.Number) and _is_naming_call(node.base)
     return squared or _is_naming_call(node) or _is_combined(node, value)
 
 
@@ -59,30 +60,19 @@ def _is_combined(node: ex.Node, value: ex.Node) -> bool:
     plain = True
     for term in node.terms if isinstance(node, ex.Sum) else (node,):
         degree = Fraction(0)
-        for factor in _factors(term):
+        for factor in ex.factors(term):
             base, exponent = (factor.base, factor.exponent) if isinstance(factor, ex.Power) else (factor, ex.ONE)
             if factor == ex.MINUS_ONE:
                 continue
-            if not isinstance(exponent, ex.Number) or not all(isinstance(part, ex.Symbol) for part in _factors(base)):
+            if not isinstance(exponent, ex.Number) or not all(isinstance(part, ex.Symbol) for part in ex.factors(base)):
                 return False
             symbols |= ex.variables(base)
-            degree += exponent.value * len(_factors(base))
+            degree += exponent.value * len(ex.factors(base))
             plain = plain and exponent == ex.ONE
         degrees.add(degree)
     if plain:
         return len(symbols) > 1
     return len(symbols) > 1 and len(degrees) == 1 and not symbols & _UNKNOWNS and value != ex.ZERO
-
-
-def _factors(node: ex.Node) -> tuple[ex.Node, ...]:
-    """The factors of nested products, one by one."""
-    if isinstance(node, ex.Product):
-        return tuple(inner for factor in node.factors for inner in _factors(factor))
-    return (node,)
-
-
-def _whole(node: ex.Node) -> bool:
-    return isinstance(node, ex.Number) and node.value.denominator == 1
 
 
 def results(relation: ex.Relation) -> list[ex.Node]:
@@ -152,6 +142,34 @@ def points(node: ex.Listed, other: ex.Listed) -> ex.Listed:
     values = [value_of(item) for item in node.items]
     tuples = (ex.Tuple(tuple(values[at : at + size]), "()") for at in range(0, len(values), size))
     return ex.Listed(tuple(tuples), node.joined)
+
+
+class Parameter(NamedTuple):
+    """A value, the constant in it that a condition is put on, and that condition."""
+
+    value: ex.Node
+    name: str
+    condition: ex.Node
+
+    def counts_up(self) -> bool:
+        """Whether the constant is an exponent that is said to be no less than zero."""
+        from_zero = ex.Relation((ex.Symbol(self.name), ex.ZERO), (">=",))
+        powers = [part.exponent for part in self.value.walk() if isinstance(part, ex.Power)]
+        return self.condition == from_zero and ex.Symbol(self.name) in powers
+
+
+def parameter(node: ex.Node) -> Parameter | None:
+    """f(x) = cx, c > 0: a value and a condition on a constant in it; None for anything else."""
+    if not isinstance(node, ex.Listed) or len(node.items) != 2 or node.joined == "or":
+        return None
+    value, condition = node.items
+    names = ex.variables(condition)
+    if is_condition(value) or not is_condition(condition) or len(names) != 1:
+        return None
+    name = names.pop()
+    inside = value.sides[-1] if isinstance(value, ex.Relation) else value
+    argument = isinstance(value, ex.Relation) and name in ex.variables(value.sides[0])
+    return Parameter(value, name, condition) if name in ex.variables(inside) and not argument else None
 
 
 def assignments(node: ex.Node) -> dict[str, ex.Node] | None:

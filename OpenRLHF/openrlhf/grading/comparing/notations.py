@@ -24,7 +24,8 @@ def _towards(node: ex.Node, other: ex.Node) -> ex.Node:
         node = mapped(node, lambda part: _unapplied(part, applied & names))
     if names and any("'" in name for name in names) and not any("'" in name for name in ex.variables(node)):
         node = _with_primes(node)
-    if isinstance(node, ex.Sum) and ex.variables(node) == {"j"} and not names and _has_i(other) and not _has_i(node):
+    imaginary = ex.has_constant(other, "i") and not ex.has_constant(node, "i")
+    if isinstance(node, ex.Sum) and ex.variables(node) == {"j"} and not names and imaginary:
         node = substituted(node, {"j": ex.Constant("i")})
     return node
 
@@ -53,10 +54,6 @@ def _with_primes(node: ex.Node) -> ex.Node:
         name: ex.Symbol(function + "'" * len(bys)) for name, (function, *bys) in derivatives.items()
     }
     return substituted(node, names)
-
-
-def _has_i(node: ex.Node) -> bool:
-    return any(part == ex.Constant("i") for part in node.walk())
 
 
 def has_axes(node: ex.Node) -> bool:

@@ -13,6 +13,9 @@ _DEGREES = (("angle", 1),)
 _RADIANS = (("radians", 1),)
 # Pounds without a sign are of money or of mass.
 _STERLING = ({"£", "pound"}, {"£", "pounds"})
+_LONG_DECIMAL = 10
+_FLOAT_DIGITS = 15
+_PRINTED_DIGITS = 17
 _HUNDRED = ex.Number(Fraction(1, 100))
 
 
@@ -89,6 +92,8 @@ class Quantities:
 
     def rounded(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether the policy lets a decimal gold stand for `mine`."""
+        if self.prints(mine, gold) or self.prints(gold, mine):
+            return True
         if self.policy.decimals != "rounded":
             return False
         if self.rounds_to(mine, gold):
@@ -98,6 +103,28 @@ class Quantities:
         except (NotExact, TooComplex, Undefined):
             return False
         return abs(value - expected) <= abs(expected) * Fraction(self.policy.tolerance)
+
+    def prints(self, decimal: ex.Node, value: ex.Node) -> bool:
+        """Whether the policy takes a long decimal for what a computer prints for an exact value.
+
+        It has to round to the decimal's last digit; of 16 or 17 digits, which floats are printed with, to the 15th.
+        """
+        if self.policy.long_decimals == "exact" or not isinstance(decimal, ex.Number) or not decimal.decimals:
+            return False
+        digits = len(str(abs(decimal.value * Fraction(10) ** decimal.decimals)))
+        if digits < _LONG_DECIMAL or any(isinstance(p, ex.Number) and p.decimals is not None for p in value.walk()):
+            return False
+        try:
+            if self.policy.long_decimals == "floats":
+                if not _FLOAT_DIGITS <= digits <= _PRINTED_DIGITS:
+                    return False
+                distance = abs(decimal.value - exact(value))
+            else:
+                distance = abs(constant_value(ex.difference(decimal, value)))
+        except (NotExact, Undefined, TooComplex, ZeroDivisionError):
+            return False
+        place = Fraction(10) ** (max(0, digits - _FLOAT_DIGITS if digits <= _PRINTED_DIGITS else 0) - decimal.decimals)
+        return bool(distance * 2 * place.denominator <= place.numerator)
 
     def rounds_to(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether `mine` rounds to a decimal `gold` at the gold's last digit."""
@@ -113,6 +140,23 @@ class Quantities:
         except (Undefined, TooComplex, ZeroDivisionError):
             return False
         return bool(distance * 2 * place.denominator <= place.numerator)
+
+
+def degrees_left_out(mine: ex.Node, gold: ex.Node) -> tuple[ex.Node, ex.Node]:
+    """180° - 2α and 180 - 2α: without degree signs where one has them at terms and the other speaks of no angle."""
+
+    def in_degrees(node: ex.Node) -> bool:
+        return any(isinstance(part, ex.Quantity) and part.unit == "circ" for part in node.walk())
+
+    def bare(term: ex.Node) -> ex.Node:
+        return term.value if isinstance(term, ex.Quantity) else term
+
+    for one, other in ((mine, gold), (gold, mine)):
+        if not isinstance(one, ex.Sum) or not in_degrees(one) or in_degrees(other) or _is_angle(other):
+            continue
+        plain = ex.Sum(tuple(map(bare, one.terms)))
+        return (plain, other) if one is mine else (other, plain)
+    return mine, gold
 
 
 def by_unit(mine: tuple[ex.Node, ...], gold: tuple[ex.Node, ...]) -> tuple[ex.Node, ...] | None:

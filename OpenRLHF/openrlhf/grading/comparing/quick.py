@@ -10,6 +10,7 @@ _INTEGER = r"\d{1,3}(?:(?:,|\{,\}| )\d{3})+|\d+"
 _DECIMAL = re.compile(rf"([-+]?)({_INTEGER})?(?:\.(\d*))?")
 _SLASHED = re.compile(r"([-+]?\d+)/(\d+)")
 _FRACTION = re.compile(r"([-+]?)\\frac(?:\{([-+]?\d+)\}|(\d))(?:\{([-+]?\d+)\}| ?(\d))")
+_LONG = re.compile(r"\.\d{6}")
 _GROUPING = re.compile(r"[^\d]")
 
 
@@ -21,7 +22,8 @@ def settle(prediction: str | None, gold: str, policy: GradingPolicy) -> tuple[bo
         return (True, "string") if has_substance(gold) else (False, "no_answer")
     if max(len(prediction), len(gold)) > policy.max_length:
         return False, "too_long"
-    mine, theirs = compact(tidy(prediction)), compact(tidy(gold))
+    unescape = policy.escapes == "undone"
+    mine, theirs = compact(tidy(prediction, unescape)), compact(tidy(gold, unescape))
     if not has_substance(mine) or not has_substance(theirs):
         return False, "no_answer"
     if mine == theirs:
@@ -36,7 +38,8 @@ def settle(prediction: str | None, gold: str, policy: GradingPolicy) -> tuple[bo
         return None
     if value == expected:
         return True, "number"
-    return (False, "number") if policy.decimals == "exact" else None
+    rounds = policy.decimals != "exact" or (policy.long_decimals != "exact" and _LONG.search(f"{mine} {theirs}"))
+    return None if rounds else (False, "number")
 
 
 def plain_number(text: str) -> Fraction | None:

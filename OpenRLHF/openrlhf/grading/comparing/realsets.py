@@ -7,11 +7,16 @@ from typing import Any
 
 from mpmath import mp
 
-from openrlhf.grading.comparing.identity import constant_value
-from openrlhf.grading.comparing.numeric import TooComplex, Undefined, evaluate
+from openrlhf.grading.comparing import numeric
+from openrlhf.grading.comparing.identity import constant_value, landmarks
+from openrlhf.grading.comparing.numeric import TooComplex, Undefined, close, enough_digits, evaluate
+from openrlhf.grading.comparing.rewriting import mapped
 from openrlhf.grading.reading import expressions as ex
 
-_CLOSE = 30
+_DIGITS = 60
+# Steps off the ends of a region, and how far out a condition is tried.
+_STEPS = ("0.01", "1e-12", "1e-40")
+_FAR = (10**4, 10**6, 10**9, 10**15, 10**30)
 _MOST_INTEGERS = 200
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 
@@ -31,24 +36,34 @@ class Interval:
 
 
 _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": lambda left, right: left < right and not _equal(left, right),
-    ">": lambda left, right: left > right and not _equal(left, right),
-    "<=": lambda left, right: left < right or _equal(left, right),
-    ">=": lambda left, right: left > right or _equal(left, right),
-    "!=": lambda left, right: not _equal(left, right),
-    "=": lambda left, right: _equal(left, right),
+    "<": lambda left, right: left < right and not close(left, right),
+    ">": lambda left, right: left > right and not close(left, right),
+    "<=": lambda left, right: left < right or close(left, right),
+    ">=": lambda left, right: left > right or close(left, right),
+    "!=": lambda left, right: not close(left, right),
+    "=": lambda left, right: close(left, right),
 }
 EVERYTHING = (Interval(mp.ninf, False, mp.inf, False),)
 
 
 def same_real_set(first: ex.Node, second: ex.Node) -> bool:
     """Whether two expressions describe the same set. Raises `NotRealSet` where one describes none."""
-    with mp.workdps(60):
+    first, second = (mapped(side, _as_unknown) for side in (first, second))
+
+    def same() -> bool:
         for condition, other in ((first, second), (second, first)):
             if isinstance(condition, ex.Relation) and not _is_linear(condition):
                 return _holds_on(condition, real_set(other))
         mine, theirs = real_set(first), real_set(second)
         return len(mine) == len(theirs) and all(map(_same_interval, mine, theirs))
+
+    return enough_digits(same, _DIGITS)
+
+
+def _as_unknown(part: ex.Node) -> ex.Node:
+    """f(0), of which conditions may speak as of any unknown."""
+    named = isinstance(part, ex.Call) and numeric.is_unknown(part.name) and not ex.variables(part)
+    return ex.Symbol(repr(part)) if named else part
 
 
 def _is_linear(condition: ex.Relation) -> bool:
@@ -69,9 +84,21 @@ def _holds_on(condition: ex.Relation, region: tuple[Interval, ...]) -> bool:
         raise NotRealSet
     name = names.pop()
     ends = [end for i in region for end in (i.low, i.high) if not mp.isinf(end)]
-    points = [end + shift for end in ends for shift in (0, mp.mpf("0.01"), -mp.mpf("0.01"))]
-    points += [mp.mpf(7 * step) / 11 for step in range(-60, 61)] + [mp.mpf(-1000), mp.mpf(1000)]
+    ends += [mp.mpf(number * scale) for number in landmarks(condition) for scale in (-2, -1, 1, 2)]
+    points = [sign * end + step for end in ends for sign in (1, -1) for step in _steps(condition)]
+    points += [mp.mpf(7 * step) / 11 for step in range(-60, 61)]
+    points += [mp.mpf(sign * far) for far in (1000, *_FAR) for sign in (1, -1)]
     return all(_holds(condition, {name: point}) == _inside(point, region) for point in points)
+
+
+def _steps(condition: ex.Relation) -> list[Any]:
+    """Steps off a point: some that are small, and some that are so beside the tiny numbers in a condition."""
+    steps = [mp.mpf(step) for step in _STEPS]
+    for part in condition.walk():
+        if isinstance(part, (ex.Number, ex.Power)) and not ex.variables(part):
+            size = abs(_number(part))
+            steps += [size / 2, mp.sqrt(size) / 2] if 0 < size < steps[1] else []
+    return [0, *(sign * step for step in steps for sign in (1, -1))]
 
 
 def _holds(condition: ex.Relation, values: dict[str, Any]) -> bool:
@@ -87,16 +114,16 @@ def _holds(condition: ex.Relation, values: dict[str, Any]) -> bool:
 
 def _inside(point: Any, region: tuple[Interval, ...]) -> bool:
     for interval in region:
-        if interval.low < point < interval.high and not _equal(point, interval.low):
-            return not _equal(point, interval.high) or interval.high_in
-        if (_equal(point, interval.low) and interval.low_in) or (_equal(point, interval.high) and interval.high_in):
+        if interval.low < point < interval.high and not close(point, interval.low):
+            return not close(point, interval.high) or interval.high_in
+        if (close(point, interval.low) and interval.low_in) or (close(point, interval.high) and interval.high_in):
             return True
     return False
 
 
 def _same_interval(a: Interval, b: Interval) -> bool:
     same_ends = a.low_in == b.low_in and a.high_in == b.high_in
-    return same_ends and _equal(a.low, b.low) and _equal(a.high, b.high)
+    return same_ends and close(a.low, b.low) and close(a.high, b.high)
 
 
 def real_set(node: ex.Node) -> tuple[Interval, ...]:
@@ -143,7 +170,8 @@ def enumerated(node: ex.Node) -> ex.Node:
 
 def _integers_in(node: ex.Node, lowest: int | None) -> list[int]:
     """The integers of a bounded set, from `lowest` on if given. Raises `NotRealSet` where there are too many."""
-    with mp.workdps(60):
+
+    def integers() -> list[int]:
         numbers = []
         for interval in real_set(node):
             low = interval.low if lowest is None else max(interval.low, mp.mpf(lowest) - 1)
@@ -152,6 +180,8 @@ def _integers_in(node: ex.Node, lowest: int | None) -> list[int]:
             between = range(int(mp.floor(low)), int(mp.ceil(interval.high)) + 1)
             numbers += [number for number in between if _inside(mp.mpf(number), (interval,))]
         return [number for number in numbers if lowest is None or number >= lowest]
+
+    return enough_digits(integers, _DIGITS)
 
 
 def _listed(node: ex.Listed) -> tuple[Interval, ...]:
@@ -162,6 +192,11 @@ def _listed(node: ex.Listed) -> tuple[Interval, ...]:
             i if isinstance(i, ex.Relation) else replace(first, sides=(first.sides[0], i)) for i in node.items
         )
         return _conditions(items)
+    excluded = [item for item in node.items if isinstance(item, ex.Relation) and item.operators == ("!=",)]
+    if node.joined == "or" and excluded:
+        # x ≤ -4 or x ≥ -2, x ≠ -1
+        rest = ex.Listed(tuple(item for item in node.items if item not in excluded), "or")
+        return _intersected(_listed(rest) if rest.items else EVERYTHING, _conditions(tuple(excluded)))
     if node.joined == "or":
         return _united([interval for item in node.items for interval in real_set(item)])
     together = _conditions(node.items)
@@ -225,9 +260,12 @@ def _solved(left: ex.Node, right: ex.Node, name: str) -> tuple[Any, Any]:
         zero, one, *others = (evaluate(difference, {name: point}, True) for point in points)
     except (Undefined, TooComplex, ZeroDivisionError) as error:
         raise NotRealSet from error
+    if any(isinstance(value, mp.mpc) for value in (zero, one, *others)):
+        raise NotRealSet
     slope = one - zero
-    straight = all(_equal(other, zero + slope * point) for other, point in zip(others, points[2:], strict=True))
-    if slope == 0 or not straight:
+    scale = max(abs(zero), abs(slope))
+    straight = all(numeric.negligible(o - zero - slope * p, scale) for o, p in zip(others, points[2:], strict=True))
+    if numeric.negligible(slope, max(abs(zero), abs(one))) or not straight:
         raise NotRealSet
     return -zero / slope, slope
 
@@ -242,21 +280,15 @@ def _number(node: ex.Node) -> Any:
     return value
 
 
-def _equal(first: Any, second: Any) -> bool:
-    if mp.isinf(first) or mp.isinf(second):
-        return bool(first == second)
-    return bool(abs(first - second) <= max(abs(first), abs(second), 1) * mp.mpf(10) ** -_CLOSE)
-
-
 def _united(intervals: list[Interval]) -> tuple[Interval, ...]:
-    kept = [i for i in intervals if i.low < i.high or (_equal(i.low, i.high) and i.low_in and i.high_in)]
+    kept = [i for i in intervals if i.low < i.high or (close(i.low, i.high) and i.low_in and i.high_in)]
     kept.sort(key=lambda i: (i.low, not i.low_in))
     merged: list[Interval] = []
     for interval in kept:
         if merged and _touch(merged[-1], interval):
             last = merged.pop()
             top = max((last, interval), key=lambda i: (i.high, i.high_in))
-            low_in = last.low_in or (interval.low_in and _equal(interval.low, last.low))
+            low_in = last.low_in or (interval.low_in and close(interval.low, last.low))
             merged.append(Interval(last.low, low_in, top.high, top.high_in))
         else:
             merged.append(interval)
@@ -264,7 +296,7 @@ def _united(intervals: list[Interval]) -> tuple[Interval, ...]:
 
 
 def _touch(first: Interval, second: Interval) -> bool:
-    if _equal(first.high, second.low):
+    if close(first.high, second.low):
         return first.high_in or second.low_in
     return bool(second.low < first.high)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from fractions import Fraction
 from itertools import permutations, product
 from typing import TypeGuard
 
@@ -10,8 +11,7 @@ from openrlhf.grading.comparing.numeric import TooComplex
 from openrlhf.grading.reading import expressions as ex
 
 _MOST_SIGNS = 4
-_SETS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
-_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C"))
+_DOTS = ex.Symbol("...")
 _TRANSPOSED = (ex.Symbol("T"), ex.Symbol("top"), ex.Symbol("intercal"))
 _VECTORS = ("()", "<>")
 _FREE_CONSTANT = re.compile(r"[cCkKABD](?:_\d+)?")
@@ -46,21 +46,34 @@ def lifted(node: ex.Node) -> ex.Node:
             return ex.Quantity(ex.Product(values), quantities[0].unit)
     if isinstance(node, ex.Sum) and (total := _added([lifted(term) for term in node.terms])) is not None:
         return total
-    if isinstance(node, ex.Sum) and len(node.terms) == 2 and _is_set(node.terms[0]):
+    if isinstance(node, ex.Sum) and len(node.terms) == 2 and ex.is_set(node.terms[0]):
         # R - {0}
         taken = node.terms[1]
         if isinstance(taken, ex.Product) and taken.factors[0] == ex.MINUS_ONE and len(taken.factors) == 2:
             return ex.SetOperation("setminus", node.terms[0], taken.factors[1])
     if isinstance(node, ex.Power) and node.exponent in _TRANSPOSED:
         return _transposed(node.base) or node
+    if isinstance(node, (ex.Listed, ex.SetOf)) and _DOTS in node.items:
+        return _with_ranges(node)
     if isinstance(node, ex.Quantity) and isinstance(node.value, ex.Quantity):
         return ex.Quantity(node.value.value, f"{node.value.unit} {node.unit}")
     return node
 
 
-def _is_set(node: ex.Node) -> bool:
-    """Whether a minus behind a node takes elements out of a set."""
-    return isinstance(node, _SETS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
+def _with_ranges(node: ex.Listed | ex.SetOf) -> ex.Node:
+    """1, 2, 3, …, 9 as one item, whatever is written out of it; anything else with dots as it is."""
+    place = node.items.index(_DOTS)
+    shown, end = node.items[:place], node.items[place + 1 : place + 2]
+    numbers = [item.value for item in (*shown, *end) if isinstance(item, ex.Number)]
+    if len(numbers) < len(shown) + len(end) or len(shown) < 2 or len(node.items) > place + 2:
+        return node
+    step = numbers[1] - numbers[0]
+    steps = [(number - numbers[0]) / step if step else Fraction(0) for number in numbers]
+    if steps[: len(shown)] != list(range(len(shown))) or steps[-1] < len(shown) - 1 or steps[-1].denominator > 1:
+        return node
+    ends = map(ex.Number, (numbers[0], step, *numbers[len(shown) :]))
+    item = ex.Call("range", tuple(ends))
+    return ex.SetOf((item,)) if isinstance(node, ex.SetOf) else item
 
 
 def _transposed(node: ex.Node) -> ex.Node | None:
@@ -120,6 +133,8 @@ def expanded(node: ex.Node, independent: bool) -> ex.Node:
             any_signs = any_signs or len(variants) > 1
             items.extend(variants)
         return ex.Listed(tuple(items), "or" if any_signs and node.joined == "," else node.joined)
+    if isinstance(node, ex.Relation) and isinstance(node.sides[-1], ex.SetOf):
+        return ex.Relation((*node.sides[:-1], expanded(node.sides[-1], independent)), node.operators)
     if isinstance(node, ex.SetOf):
         return ex.SetOf(tuple(variant for item in node.items for variant in _signed_variants(item, independent)))
     variants = _signed_variants(node, independent)
@@ -158,8 +173,16 @@ def renamed(node: ex.Node, old: tuple[ex.Node, ...], new: tuple[ex.Node, ...]) -
 
 
 def substituted(node: ex.Node, names: Mapping[str, ex.Node]) -> ex.Node:
-    """The node with other expressions for the symbols of these names."""
-    return mapped(node, lambda part: names.get(part.name, part) if isinstance(part, ex.Symbol) else part)
+    """The node with other expressions for the symbols of these names, and with other letters under their accents."""
+
+    def change(part: ex.Node) -> ex.Node:
+        if not isinstance(part, ex.Symbol) or part.name in names:
+            return names[part.name] if isinstance(part, ex.Symbol) else part
+        accent, accented, letter = part.name.partition(":")
+        new = names.get(letter) if accented else None
+        return ex.Symbol(f"{accent}:{new.name}") if isinstance(new, ex.Symbol) else part
+
+    return mapped(node, change)
 
 
 def matching_constants(mine: ex.Node, gold: ex.Node) -> list[tuple[ex.Node, ex.Node]]:
@@ -208,13 +231,7 @@ def cleared(node: ex.Node) -> ex.Node:
     """A sum multiplied by the denominators with variables that its terms have."""
     bases = []
     for term in node.terms if isinstance(node, ex.Sum) else (node,):
-        for factor in _flat(term):
+        for factor in ex.factors(term):
             if isinstance(factor, ex.Power) and factor.exponent == ex.MINUS_ONE and ex.variables(factor.base):
                 bases.append(factor.base)
     return ex.Product((node, *dict.fromkeys(bases)))
-
-
-def _flat(node: ex.Node) -> list[ex.Node]:
-    if isinstance(node, ex.Product):
-        return [inner for factor in node.factors for inner in _flat(factor)]
-    return [node]

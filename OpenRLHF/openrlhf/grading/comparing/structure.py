@@ -1,37 +1,15 @@
 """Compares two parsed answers by what they are: numbers, lists, sets, intervals, equations, quantities."""
 
+from openrlhf.grading.comparing import labels, rewriting
 from openrlhf.grading.comparing.families import same_families, without_declarations
 from openrlhf.grading.comparing.identity import differ_by_constant, proportional, same_multiset, same_value
-from openrlhf.grading.comparing.labels import (
-    as_point,
-    assignments,
-    distinct_labels,
-    is_condition,
-    labels_agree,
-    labels_spread,
-    points,
-    results,
-    value_of,
-    variables_agree,
-)
 from openrlhf.grading.comparing.notations import components, has_axes, ranges_with_parameters, reconciled
 from openrlhf.grading.comparing.numeric import NotExact, TooComplex, exact, is_unknown
-from openrlhf.grading.comparing.quantities import Quantities, by_unit
+from openrlhf.grading.comparing.quantities import Quantities, by_unit, degrees_left_out
 from openrlhf.grading.comparing.realsets import NotRealSet, enumerated, same_real_set
-from openrlhf.grading.comparing.rewriting import (
-    cleared,
-    exchanged_constants,
-    expanded,
-    lifted,
-    matching_constants,
-    renamed,
-    without_additive_constant,
-)
 from openrlhf.grading.knowledge.words import plain_words
 from openrlhf.grading.policy import GradingPolicy
 from openrlhf.grading.reading import expressions as ex
-
-_SETS = (ex.SetOperation, ex.SetBuilder)
 
 
 class Comparison:
@@ -43,14 +21,16 @@ class Comparison:
 
     def same(self, mine: ex.Node, gold: ex.Node) -> bool:
         """Whether `mine`, the prediction, equals `gold`."""
-        mine, gold = self.quantities.combined(lifted(mine)), self.quantities.combined(lifted(gold))
+        mine, gold = self.quantities.combined(rewriting.lifted(mine)), self.quantities.combined(rewriting.lifted(gold))
         if mine == gold:
             return True
-        if _has_progression(mine) or _has_progression(gold):
+        if ex.has(mine, ex.Progression) or ex.has(gold, ex.Progression):
             return self.general_solutions(mine, gold)
         if (same := self.same_assignments(mine, gold)) is not None:
             return same
-        if isinstance(mine, ex.Listed) or isinstance(gold, ex.Listed) or _has_signs(mine) or _has_signs(gold):
+        if (same := self.with_parameter(mine, gold)) is not None:
+            return same
+        if any(isinstance(side, ex.Listed) or ex.has(side, ex.PlusMinus) for side in (mine, gold)):
             return self.lists(mine, gold)
         if (same := same_families(mine, gold)) is not None:
             return same
@@ -62,9 +42,12 @@ class Comparison:
 
     def same_answers(self, mine: ex.Node, gold: ex.Node) -> bool:
         """`same`, for whole answers: their constants of integration have no fixed names or values."""
-        if self.same(mine, gold) or any(self.same(variant, gold) for variant in exchanged_constants(mine, gold)):
+        if self.same(mine, gold) or any(
+            self.same(variant, gold) for variant in rewriting.exchanged_constants(mine, gold)
+        ):
             return True
-        rests = [rest for side in (mine, gold) if (rest := without_additive_constant(value_of(side))) is not None]
+        values = map(labels.value_of, (mine, gold))
+        rests = [rest for value in values if (rest := rewriting.without_additive_constant(value)) is not None]
         return len(rests) == 2 and differ_by_constant(*rests)
 
     def general_solutions(self, mine: ex.Node, gold: ex.Node) -> bool:
@@ -73,18 +56,35 @@ class Comparison:
             if excluded and isinstance(mine.sides[1], ex.Progression) and isinstance(gold.sides[1], ex.Progression):
                 # x ≠ kπ
                 return self.in_order(mine.sides, gold.sides)
-        sides = [expanded(side, True) for side in (mine, gold)]
+        sides = [rewriting.expanded(side, True) for side in (mine, gold)]
         same = same_families(*sides)
         return self.same(*without_declarations(mine, gold)) if same is None else same
 
+    def with_parameter(self, mine: ex.Node, gold: ex.Node) -> bool | None:
+        """Two values that hold a constant with a condition on it (cx, c > 0), whatever its name; None for others."""
+        first, second = labels.parameter(mine), labels.parameter(gold)
+        if (first is None) != (second is None):
+            # 2^k is for k = 0, 1, 2, … if nothing is said.
+            if first is not None and first.counts_up():
+                return self.same(first.value, gold)
+            if second is not None and second.counts_up():
+                return self.same(mine, second.value)
+        if first is None or second is None:
+            return None
+        names: dict[str, ex.Node] = {first.name: ex.Symbol(second.name)}
+        if first.name != second.name and second.name in ex.variables(first.value):
+            return False
+        value, condition = rewriting.substituted(first.value, names), rewriting.substituted(first.condition, names)
+        return self.same(value, second.value) and self.same(condition, second.condition)
+
     def same_assignments(self, mine: ex.Node, gold: ex.Node) -> bool | None:
         """Whether values that are named agree by name, or with a point; None where nothing is named."""
-        first, second = assignments(mine), assignments(gold)
+        first, second = labels.assignments(mine), labels.assignments(gold)
         if first is not None and second is not None:
             return first.keys() == second.keys() and all(self.same(first[name], second[name]) for name in first)
         for found, other in ((first, gold), (second, mine)):
             if found is not None and isinstance(other, ex.Tuple) and other.brackets == "()":
-                point = as_point(found)
+                point = labels.as_point(found)
                 if point is not None:
                     return self.same(point, gold) if other is gold else self.same(mine, point)
         return None
@@ -93,7 +93,7 @@ class Comparison:
 
     def lists(self, mine: ex.Node, gold: ex.Node) -> bool:
         for independent in (True, False):
-            sides = [self.without_repetition(expanded(side, independent)) for side in (mine, gold)]
+            sides = [self.without_repetition(rewriting.expanded(side, independent)) for side in (mine, gold)]
             if self.expanded_lists(*sides):
                 return True
         return False
@@ -111,13 +111,13 @@ class Comparison:
             return same
         if not isinstance(mine, ex.Listed) and not isinstance(gold, ex.Listed):
             return self.same(mine, gold)
-        if is_condition(mine) or is_condition(gold):
+        if labels.is_condition(mine) or labels.is_condition(gold):
             try:
-                return variables_agree(mine, gold) and same_real_set(mine, gold)
+                return labels.variables_agree(mine, gold) and same_real_set(mine, gold)
             except NotRealSet:
                 pass
         if isinstance(mine, ex.Listed) and isinstance(gold, ex.Listed):
-            return self.two_lists(points(mine, gold), points(gold, mine))
+            return self.two_lists(labels.points(mine, gold), labels.points(gold, mine))
         one, other = (mine, gold) if isinstance(mine, ex.Listed) else (gold, mine)
         assert isinstance(one, ex.Listed)
         if (
@@ -126,9 +126,9 @@ class Comparison:
             and other.operators[-1] in ("=", "in")
         ):
             other = other.sides[-1]
-        items = tuple(value_of(item) for item in one.items)
+        items = tuple(labels.value_of(item) for item in one.items)
         if isinstance(other, ex.SetOf):
-            if distinct_labels(one.items):
+            if labels.distinct_labels(one.items):
                 # x = 2, y = 3 says more than {2, 3}.
                 return False
             return self.sets(items, other.items) if one is mine else self.sets(other.items, items)
@@ -139,14 +139,14 @@ class Comparison:
         return False
 
     def two_lists(self, mine: ex.Listed, gold: ex.Listed) -> bool:
-        if not labels_agree(mine.items, gold.items):
+        if not labels.labels_agree(mine.items, gold.items):
             return False
-        mine_items, gold_items = labels_spread(mine.items), labels_spread(gold.items)
+        mine_items, gold_items = labels.labels_spread(mine.items), labels.labels_spread(gold.items)
         either = "or" in (mine.joined, gold.joined)
         if either:
             mine_items, gold_items = self.distinct(mine_items), self.distinct(gold_items)
         # x = 3, y = 4 says which is which, so 3, 4 has to keep that order.
-        named = distinct_labels(mine_items) != distinct_labels(gold_items)
+        named = labels.distinct_labels(mine_items) != labels.distinct_labels(gold_items)
         if (paired := by_unit(mine_items, gold_items)) is not None:
             mine_items, named = paired, True
         if (self.policy.lists == "in_order" or named) and not either:
@@ -178,7 +178,7 @@ class Comparison:
             return self.two_relations(mine, gold)
         relation, other = (mine, gold) if isinstance(mine, ex.Relation) else (gold, mine)
         assert isinstance(relation, ex.Relation)
-        if is_condition(relation):
+        if labels.is_condition(relation):
             try:
                 return same_real_set(mine, gold)
             except NotRealSet:
@@ -186,24 +186,24 @@ class Comparison:
                     return False
         return any(
             self.same(side, other) if relation is mine else self.rounded_or_same(relation, other, side)
-            for side in results(relation)
+            for side in labels.results(relation)
         )
 
     def rounded_or_same(self, gold: ex.Relation, mine: ex.Node, side: ex.Node) -> bool:
         # Where the gold shows its exact value as well, nothing else that rounds alike will do.
-        about = gold.operators[-1] == "~" and len(results(gold)) == 1
+        about = gold.operators[-1] == "~" and len(labels.results(gold)) == 1
         return (about and self.quantities.rounds_to(mine, side)) or self.same(mine, side)
 
     def two_relations(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if is_condition(mine) or is_condition(gold):
+        if labels.is_condition(mine) or labels.is_condition(gold):
             return self.two_conditions(mine, gold)
-        mine_results, gold_results = results(mine), results(gold)
+        mine_results, gold_results = labels.results(mine), labels.results(gold)
         if mine_results and gold_results and self.same_label(mine.sides[0], gold.sides[0]):
             if isinstance(mine.sides[0], ex.Call) and isinstance(gold.sides[0], ex.Call):
                 names = mine.sides[0].arguments, gold.sides[0].arguments
                 if any(ex.variables(value) & _bound(names[1]) - _bound(names[0]) for value in mine_results):
                     return False
-                mine_results = [renamed(value, *names) for value in mine_results]
+                mine_results = [rewriting.renamed(value, *names) for value in mine_results]
             return self.same_results(mine_results, gold_results, gold)
         if len(mine.sides) == 2 and len(gold.sides) == 2:
             if any(isinstance(s, (ex.Tuple, ex.SetOf, ex.Matrix, ex.Words)) for s in (*mine.sides, *gold.sides)):
@@ -219,7 +219,7 @@ class Comparison:
         first, second = reconciled(ex.difference(*_bare(mine.sides)), ex.difference(*_bare(gold.sides)))
         if proportional(first, second):
             return True
-        return proportional(cleared(first), cleared(second)) != 0
+        return proportional(rewriting.cleared(first), rewriting.cleared(second)) != 0
 
     def same_results(self, mine: list[ex.Node], gold: list[ex.Node], relation: ex.Relation) -> bool:
         """Whether the values of two equations agree; where both show what an exact value comes to, in both."""
@@ -229,7 +229,7 @@ class Comparison:
         return any(self.rounded_or_same(relation, value, side) for value in mine for side in gold)
 
     def two_conditions(self, mine: ex.Relation, gold: ex.Relation) -> bool:
-        if not variables_agree(mine, gold):
+        if not labels.variables_agree(mine, gold):
             return False
         try:
             return same_real_set(mine, gold)
@@ -289,8 +289,8 @@ class Comparison:
         if has_axes(mine) or has_axes(gold):
             vectors = [vector.items for side in (mine, gold) if (vector := components(side, 3))]
             return len(vectors) == 2 and self.in_order(*vectors)
-        mine, gold = reconciled(mine, gold)
-        return any(same_value(*sides) for sides in matching_constants(mine, gold))
+        mine, gold = reconciled(*degrees_left_out(mine, gold))
+        return any(same_value(*sides) for sides in rewriting.matching_constants(mine, gold))
 
     def collections(self, mine: ex.Node, gold: ex.Node) -> bool:
         mine, gold = enumerated(mine), enumerated(gold)
@@ -303,7 +303,7 @@ class Comparison:
         if isinstance(mine, ex.Matrix) and isinstance(gold, ex.Matrix):
             return self.in_order(mine.rows, gold.rows)
         for one, other in ((mine, gold), (gold, mine)):
-            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not _is_region(other):
+            if isinstance(one, ex.SetOf) and len(one.items) == 1 and not ex.is_set(other):
                 return self.same(one.items[0], other) if one is mine else self.same(other, one.items[0])
         try:
             return same_real_set(mine, gold)
@@ -352,13 +352,7 @@ class Comparison:
 
 _MOST_DISTINCT = 60
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-_REGIONS = (ex.SetOf, ex.SetOperation, ex.SetBuilder)
-_NUMBER_SETS = frozenset(("R", "Z", "N", "Q", "C", "empty"))
 _COLLECTIONS = (ex.Tuple, ex.SetOf, ex.Matrix, ex.SetOperation, ex.SetBuilder)
-
-
-def _is_region(node: ex.Node) -> bool:
-    return isinstance(node, _REGIONS) or (isinstance(node, ex.Constant) and node.name in _NUMBER_SETS)
 
 
 def _without_domain(node: ex.Node) -> ex.Node:
@@ -374,14 +368,6 @@ def _without_domain(node: ex.Node) -> ex.Node:
 def _binds(argument: ex.Node) -> bool:
     """Whether an argument of f(…) = … is a variable of its own, x and not A, so that its name does not matter."""
     return isinstance(argument, ex.Symbol) and argument.name[0].islower()
-
-
-def _has_progression(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.Progression) for part in node.walk())
-
-
-def _has_signs(node: ex.Node) -> bool:
-    return any(isinstance(part, ex.PlusMinus) for part in node.walk())
 
 
 def _bound(arguments: tuple[ex.Node, ...]) -> set[str]:

@@ -22,7 +22,8 @@ _BARE_FRACTION = re.compile(r"\\frac ?(\d|\{[^{}]*\}) ?(\d|\{[^{}]*\})")
 
 def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, str]:
     """(equal, how) by SymPy; "unreadable" where it cannot read one of the two either."""
-    mine, theirs = _read(prediction), _read(gold)
+    unescape = policy.escapes == "undone"
+    mine, theirs = _read(prediction, unescape), _read(gold, unescape)
     if mine is None or theirs is None:
         return False, "unreadable"
     # As dummies, the index of a sum has no name.
@@ -33,7 +34,7 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
     difference = mine - theirs
     symbols = sorted(difference.free_symbols, key=str)
     if not symbols:
-        return _vanishes(difference.doit()), "symbolic"
+        return _vanishes(difference.doit(), mine, theirs), "symbolic"
     # Each point shifts every symbol by something else, so that none of them are equal.
     counts = _bounds(difference)
     for point, whole in zip(_POINTS, _WHOLE_POINTS, strict=True):
@@ -41,7 +42,7 @@ def compare(prediction: str, gold: str, policy: GradingPolicy) -> tuple[bool, st
             symbol: whole + place if symbol in counts else point + sympy.Rational(place, 31)
             for place, symbol in enumerate(symbols)
         }
-        if not _vanishes(difference.subs(values).doit()):
+        if not _vanishes(difference.subs(values).doit(), mine.subs(values), theirs.subs(values)):
             return False, "symbolic"
     return True, "symbolic"
 
@@ -57,16 +58,22 @@ def _ordered(expression: sympy.Basic) -> sympy.Basic:
     return sympy.core.traversal.bottom_up(expression, lambda part: part.func(*part.args) if part.args else part)
 
 
-def _vanishes(difference: sympy.Expr) -> bool:
+def _vanishes(difference: sympy.Expr, mine: sympy.Expr, theirs: sympy.Expr) -> bool:
+    """Whether a difference is zero, measured by the sides where these are small themselves."""
     if difference.is_zero is not None:
         return bool(difference.is_zero)
     value = difference.evalf(_DIGITS)
-    return bool(value.is_number and abs(value) < _AGREEMENT)
+    if not value.is_number or not abs(value) < _AGREEMENT:
+        return False
+    sizes = [abs(side.doit().evalf(_DIGITS)) for side in (mine, theirs)]
+    return all(size.is_number for size in sizes) and bool(abs(value) <= _AGREEMENT * min(1, max(sizes)))
 
 
-def _read(answer: str) -> sympy.Basic | None:
+def _read(answer: str, unescape: bool) -> sympy.Basic | None:
     try:
-        text = _BARE_FRACTION.sub(lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer))
+        text = _BARE_FRACTION.sub(
+            lambda m: rf"\frac{{{m[1].strip('{}')}}}{{{m[2].strip('{}')}}}", tidy(answer, unescape)
+        )
         parsed = latex2sympy(text, conversion_config=_CONVERSION)
     except Exception:  # its parser raises bare Exception for anything it cannot read
         return None

@@ -5,10 +5,7 @@ from itertools import pairwise
 
 SENTENCE_END = re.compile(r"[.!?](?=\s|[*_\"')\]]*(?:\s|$))|[。．！？]|\n")
 # "$5000 - $1800 = $3200" is money: dollar signs before a digit that do not close before another one.
-MATH = re.compile(
-    r"\$\$.*?\$\$|\\\[.*?\\\]|(?<!\\)\$(?!\d[^$]*\$\d)[^$]*\$|\\\(.*?\\\)",
-    re.DOTALL,
-)
+MATH = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|(?<!\\)\$(?!\d[^$]*\$\d)[^$]*\$|\\\(.*?\\\)", re.DOTALL)
 NUMBER = re.compile(r"(?:(?<!\w)-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?")
 
 # A response that is an answer and nothing else: a letter, a formula, a number with its unit, x = 5.
@@ -33,6 +30,14 @@ _ADVERB = re.compile(
     r"^(?:(?:thus|therefore|then|hence|just|simply|exactly|that|to|us|left with|a total of|(?:our|an) answer of)\s+)+",
     re.IGNORECASE,
 )
+# 5 of "5 is the only solution".
+_NAMED_BEHIND = re.compile(
+    rf"(?:\W|\b(?:so|thus|hence|therefore|then)\b)*(?P<value>{MATH.pattern}|{NUMBER.pattern})\s+(?:is|are)\s+(?:the|our|all)\s+"
+    r"(?:\w+\s+){0,3}(?:solutions?|answers?|results?|values?|numbers?|roots?)\b[^$\d]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_CHINESE_CLAUSE = re.compile(r"[，,]\s*(?=(?:所以|因此|故)[^，,]+$)")
+_FINISHED = re.compile(rf"(?:{MATH.pattern}|\$?{NUMBER.pattern})(?:\s?[A-Za-z°%]+){{0,3}}", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 # An answer that comes first, as the only bold value of its line, with its explanation announced behind it.
 _ANSWERED_FIRST = re.compile(
@@ -53,15 +58,20 @@ def masked(text: str) -> str:
 def last_conclusion(text: str) -> str | None:
     """The value that the last sentence concludes with ("So there are 12 ways."), or None.
 
-    The sentence has to be complete, and to announce itself by a word like "therefore" or a bold value.
+    The sentence has to announce itself by a word like "therefore" or a bold value, and to be complete, or to end in
+    the value at least.
     """
     if _NOTHING_ELSE.fullmatch(text.strip()):
         return text.strip().strip("*")
-    sentence = _last_sentence(text[-_WINDOW:])
-    return (_concluded(sentence) if sentence else None) or _answered_first(text)
+    sentence, complete = _last_sentence(text[-_WINDOW:])
+    concluded = _concluded(sentence) if sentence else None
+    if concluded and not complete and not (sentence.endswith(concluded) and _FINISHED.fullmatch(concluded)):
+        concluded = None
+    return concluded or _answered_first(text)
 
 
 def _concluded(sentence: str) -> str | None:
+    sentence = _CHINESE_CLAUSE.split(sentence)[-1]
     bold = _bold_pieces(sentence)
     announced = _CONCLUDES.match(sentence)
     if len(bold) == 1 and (announced or NUMBER.search(bold[0])):
@@ -91,6 +101,8 @@ def stated_value(sentence: str) -> str | None:
     """What a sentence says that something is: the end of "the largest n is 34", or its only number."""
     sentence = sentence.strip().strip("*_").strip()
     plain = masked(sentence)
+    if named := _NAMED_BEHIND.fullmatch(sentence):
+        return named["value"]
     formulas = MATH.findall(sentence)
     if formulas and plain.strip(" x,") == "":
         return formulas[-1]
@@ -106,8 +118,8 @@ def stated_value(sentence: str) -> str | None:
     return numbers[0] if len(numbers) == 1 and not formulas else None
 
 
-def _last_sentence(text: str) -> str | None:
-    """The last complete sentence that is no pleasantry, with the formula that it leads to."""
+def _last_sentence(text: str) -> tuple[str, bool]:
+    """The last sentence that is no pleasantry, with the formula that it leads to, and whether it is complete."""
     plain = masked(text)
     ends = [0, *(match.end() for match in SENTENCE_END.finditer(plain)), len(plain)]
     pieces = [(start, end) for start, end in pairwise(ends) if plain[start:end].strip()]
@@ -115,10 +127,10 @@ def _last_sentence(text: str) -> str | None:
     while pieces and (_PLEASANTRY.match(plain[slice(*pieces[-1])]) or not _WORD.search(plain[slice(*pieces[-1])])):
         pieces.pop()
     if not pieces:
-        return None
+        return "", False
     start, end = pieces[-1]
     if len(pieces) > 1 and not plain[start:end].strip("x \n.,"):
         start = pieces[-2][0]
     sentence = text[start:end].strip()
     complete = sentence.endswith((".", "!", "。", "$", "\\]", "\\)", "*")) or end < len(text.rstrip())
-    return sentence.rstrip(".!。 ") if complete else None
+    return sentence.rstrip(".!。 "), complete

@@ -1,15 +1,6 @@
-r"""Finds the answer that a response names.
+r"""Finds the answer that a response names, in one order for every benchmark, which docs/grading.md describes.
 
-One order, the same for every benchmark:
-
-1. the last complete `\boxed{…}`; boxes that stand together in its sentence form one answer ("2 or 3");
-2. the last phrase that announces an answer ("the answer is …", "final answer: …", "#### …", "答案是…");
-3. with `GradingPolicy.answer_kind == "choice"`, the last option letter that stands alone;
-4. what the last sentence concludes ("So there are 12 ways.");
-5. with `GradingPolicy.last_number`, the last number.
-
-A box that is cut off is no answer. Only the response is read, from behind its reasoning block and up to its
-first end-of-turn marker.
+Only the response is read, from behind its reasoning block and up to its first end-of-turn marker or next question.
 """
 
 import re
@@ -33,6 +24,7 @@ _PHRASE = re.compile(
       | \bans\.(?=\s)
       | (?:^|\n)[\s#*_>]{{0,20}}(?:the\s+)?(?:final\s+)?answers?[ \t*_:]*\n
       | \#{{4}}(?!\#)
+      | (?:^|\n)[\s#*_>]{{0,20}}(?:final\s+)?answer[*_]{{0,3}}[ \t]+(?=\$|\\|[A-Za-z][ ]?=|-?\d)
       | <answer>
       | \b(?:respuesta|réponse|antwort|risposta|resposta|ответ)(?:\s+(?:finale?|correcta))?{_EMPHASIS}[:：]{_EMPHASIS}
       | 正确(?:选项|答案)(?:是|为)?[:：]?
@@ -47,27 +39,46 @@ _PHRASE = re.compile(
 # "7 is the answer", "option (A) is correct".
 _REVERSED = re.compile(
     r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*\*[^*\n]{1,80}\*\*|\(?[A-E]\)?(?![A-Za-z])|(?<![\d.,/])-?\d[\d.,/]{0,60})"
-    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b",
+    r"\s+is\s+(?:(?:the|our)\s+)?(?:(?:correct|final|right|required|desired)\s+)?(?:answer|option|choice|correct)\b"
 )
 # A base model that goes on after its answer invents the next question.
 _NEXT_QUESTION = re.compile(
-    r"\n[\s*#>]{0,9}(?:Q|Question|Problem|Exercise|Example|Instruction|Human|User|问题|题目)[ \d*_]{0,9}[:：]"
+    r"\n[\s*#>]{0,9}(?:(?:Q|Question|Problem|Exercise|Example|Instruction|Human|User|问题|题目)[ \d*_]{0,9}[:：]"
+    r"|(?:Question|Problem|Exercise) ?\d{1,3}[.)]?\*{0,2}(?=\s*\n| [A-Z]))"
 )
 _FINAL_LINE = re.compile(
     r"\n[\s*#]{0,9}final answer[\s*]{0,9}[:：][\s*]{0,9}(?P<value>[-$\d(\\][^\n]{0,80})\s*$", re.IGNORECASE
+)
+# "Final Answer: The final answer is 11. I hope it is correct.", and its like in Chinese.
+_FINAL_SENTENCE = re.compile(
+    r"final\s+answer[\s*]{0,9}[:：][\s*]{0,9}the\s+(?:final\s+)?answer\s+is:?\s*"
+    r"|最终(?:结果|答案)(?:为|是|[:：])\s*|(?:所以|因此|故)[，,]?\s*(?:答案|结果)(?:为|是|[:：])\s*",
+    re.IGNORECASE,
+)
+_CHINESE_END = re.compile(r"(?:^|[。，\n])\s*(?:所以|因此)[，,]?\s*(?P<said>[^。\n]{1,80}?)[。.]?\s*$")
+_BOX_TOKENS = (("<|begin_of_box|>", "\\boxed{"), ("<|end_of_box|>", "}"))
+# What a value comes to, in a second box.
+_COMES_TO = re.compile(
+    r"[\s$\\()\[\],;]{0,9}(?:\\approx|≈|\\simeq|(?:(?:or|which\s+is)\s+)?(?:approximately|about|roughly|approx\.?))[\s$\\()\[\]:]{0,9}",
+    re.IGNORECASE,
+)
+# A sentence that leads to a formula on lines of its own.
+_LEADS_TO = re.compile(
+    r"[^\n$\\]{0,150}\b(?:is|are|be|equals|by|as|to|follows)\b\s?:?\s*\n\s*(?P<formula>\$\$[^$]{1,500}\$\$|\\\[.{1,500}?\\\])",
+    re.DOTALL,
 )
 _JSON = re.compile(r"\"(?:final[ _])?answer\"\s*:\s*(?:\"([^\"\n]{1,200})\"|(-?\d[\d.]*))")
 _HEDGED = re.compile(r"^not\s[^.]{1,60}?,?\sbut\s(?:rather\s)?")
 _BOLD_LETTER = re.compile(r"\(?([A-J])\)?\*\*(?=\s*(?:[(.\n]|$))")
 _LEAD_IN = re.compile(
-    r"^(?:[\s*_:：}]|(?:that|therefore|thus|hence|then|simply|just|indeed|clearly|given\s+by|equal\s+to)\b,?|=|-{3,})+",
+    r"^(?:[\s*_:：}]|(?:for\s+sure|definitely|certainly|surely|obviously|undoubtedly|most\s+likely|probably|that|therefore|thus|hence|then|simply|just|indeed|clearly|given\s+by|equal\s+to)\b,?|=|-{3,})+",
     re.IGNORECASE,
 )
 # Equations on lines of their own, with bullets.
 _ITEMS = re.compile(r"\s*(?:[-*•] +[$(\\]{0,2}[A-Za-z][^\n=]{0,20}=[^\n=]{1,80}(?:\n|$)){2,}")
 _AFTERTHOUGHT = re.compile(
     r"(?:,|\s)\s*\(?(?:because|since|as\s+(?:required|desired|we)|which|so\s+that|where\s+we|i\.e\.)(?![A-Za-z])"
-    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|\s+and\s+not\s|\s+by\s+\d{1,2}(?::\d\d)?\s*[ap]\.?m\b|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
+    r"|(?<=\S)\s+so\s+|,\s*(?:and\s+)?not\s|,\s*(?:and\s+)?it\s+(?:can|is|could|must)(?:no|n['’]|['’])?t\s|\s+and\s+not\s|\s+by\s+\d{1,2}(?::\d\d)?\s*[ap]\.?m\b|\s+and\s+(?:we|this|so|hence|thus)\s|[,，]\s*(?:因为|由于|所以|故)|</answer>",
     re.IGNORECASE,
 )
 # An answer that is a sentence: "The largest n is 34", "Jane started 3 hours ago".
@@ -125,6 +136,8 @@ def extract_answer(response: str, policy: GradingPolicy | None = None) -> str | 
 
 def _final_part(response: str) -> str:
     """The response without its reasoning block and without what follows its end."""
+    for token, command in _BOX_TOKENS:
+        response = response.replace(token, command)
     if end := _END_OF_TURN.search(response):
         response = response[: end.start()]
     _, closed, after = response.rpartition("</think>")
@@ -147,6 +160,8 @@ def _boxed_answer(text: str) -> str | None:
     boxes = [box for box in find_boxes(text) if box.content]
     if not boxes:
         return None
+    while len(boxes) > 1 and _COMES_TO.fullmatch(text, boxes[-2].end, boxes[-1].start):
+        boxes.pop()
     together = [boxes[-1]]
     for earlier in reversed(boxes[:-1]):
         if not _stand_together(text, earlier, together[0]):
@@ -158,12 +173,18 @@ def _boxed_answer(text: str) -> str | None:
 
 
 def _last_word(text: str) -> str | None:
-    """A value on a line "Final answer: …" of its own behind the last box, which corrects it."""
-    lines = list(_FINAL_LINE.finditer(text))
-    if not lines or _BOX_COMMAND.search(text, lines[-1].start()):
-        return None
-    candidate = lines[-1].group("value").strip().rstrip(".* ")
-    return candidate if _balanced(candidate) else None
+    """A value that is said to be the final one behind the last box, which corrects it."""
+    boxes = list(_BOX_COMMAND.finditer(text))
+    start = boxes[-1].end() if boxes else 0
+    if lines := list(_FINAL_LINE.finditer(text, start)):
+        candidate = lines[-1].group("value").strip().rstrip(".* ")
+        return candidate if _balanced(candidate) else None
+    if sentences := list(_FINAL_SENTENCE.finditer(text, start)):
+        candidate = _until_sentence_end(text[sentences[-1].end() :])
+        return candidate if candidate and _balanced(candidate) else None
+    if (ending := _CHINESE_END.search(text, start)) and (value := stated_value(ending["said"])):
+        return value if NUMBER.fullmatch(value) or value.startswith(("$", "\\(")) else None
+    return None
 
 
 def _unescaped(text: str, box: Box) -> str:
@@ -207,6 +228,8 @@ def _concluded_answer(text: str, policy: GradingPolicy) -> str | None:
 
 def _announced_answer(text: str, phrases: list[re.Match[str]], policy: GradingPolicy) -> str | None:
     for match in reversed(phrases):
+        if lead := _LEADS_TO.match(text, match.end()):
+            return lead["formula"]
         candidate = _HEDGED.sub("", _until_sentence_end(text[match.end() :])).replace("**", "")
         if letter := _BOLD_LETTER.match(text, match.end()):
             return letter.group(1)

@@ -14,122 +14,108 @@ def _define(dimension: str, scale: Fraction | int, names: str) -> None:
         _TABLE[name] = (dimension, Fraction(scale))
 
 
-_define("length", 1, "m meter meters metre metres")
-_define("length", _F(1, 10), "dm decimeter decimeters")
-_define("length", _F(1, 100), "cm cms centimeter centimeters centimetre centimetres")
-_define("length", _F(1, 1000), "mm millimeter millimeters millimetre millimetres")
-_define("length", _F(1, 10**9), "nm nanometer nanometers")
-_define("length", _F(1, 10**10), "å angstrom angstroms ångström ångströms")
-_define("length", 1000, "km kms kilometer kilometers kilometre kilometres")
-_define("length", _F(254, 10000), "in inch inches ''")
-_define("length", _F(3048, 10000), "ft foot feet '")
-_define("length", _F(9144, 10000), "yd yard yards")
-_define("length", _F(1609344, 1000), "mi mile miles")
-_define("mass", 1, "g gram grams gm gms")
-_define("mass", _F(1, 1000), "mg milligram milligrams")
-_define("mass", 1000, "kg kgs kilogram kilograms kilo kilos")
-_define("mass", _F(45359237, 100000), "lb lbs pound pounds")
-_define("mass", _F(45359237, 1600000), "oz ounce ounces")
-_define("time", 1, "s sec secs second seconds")
-_define("time", _F(1, 1000), "ms millisecond milliseconds")
-_define("time", 60, "min mins minute minutes")
-_define("time", 3600, "h hr hrs hour hours")
-_define("time", 86400, "day days")
-_define("time", 7 * 86400, "wk week weeks")
-_define("month", 1, "month months")
-_define("month", 12, "yr yrs year years")
-_define("money", 1, "¢ cent cents")
-_define("money", 100, "$ dollar dollars buck bucks usd")
-_define("pounds sterling", 1, "£ gbp sterling")
-_define("yen", 1, "¥ yen jpy")
-_define("rupees", 1, "₹ rupee rupees inr")
-_define("euros", 1, "€ euro euros eur")
-_define("angle", 1, "circ degree degrees deg degs")
-_define("angle", _F(1, 60), "arcmin arcminute arcminutes")
-_define("angle", _F(1, 3600), "arcsecs arcsecond arcseconds")
-_define("volume", 1, "l L liter liters litre litres")
-_define("volume", _F(1, 1000), "ml mL milliliter milliliters millilitre millilitres")
-_define("radians", 1, "rad rads radian radians")
-_define("temperature", 1, "degf fahrenheit")
-_define("temperature c", 1, "degc celsius")
-_define("force", 1, "N newton newtons")
-_define("energy", 1, "J joule joules")
-_define("energy", 1000, "kJ kilojoule kilojoules")
-_define("energy", _F(1602176634, 10**28), "eV electronvolt electronvolts")
-_define("energy", _F(1602176634, 10**25), "keV")
-_define("energy", _F(1602176634, 10**22), "MeV")
-_define("energy", _F(1602176634, 10**19), "GeV")
-_define("energy", 3_600_000, "kWh")
-_define("energy", _F(1, 10**7), "erg ergs")
-_define("force", _F(1, 10**5), "dyn dyne dynes")
-_define("calories", 1, "cal calorie calories")
-_define("calories", 1000, "kcal")
-_define("power", 1, "W watt watts")
-_define("power", 1000, "kW kilowatt kilowatts")
-_define("power", 10**6, "MW megawatt megawatts")
-_define("tension", 1, "V volt volts")
-_define("current", 1, "A amp amps ampere amperes")
-_define("current", _F(1, 1000), "mA milliampere milliamperes")
-_define("resistance", 1, "ohm ohms")
-_define("resistance", 1000, "kohm kiloohm")
-_define("resistance", 10**6, "Mohm megaohm")
-_define("length", _F(1, 10**6), "um micrometer micrometers micron microns")
-_define("time", _F(1, 10**6), "us microsecond microseconds")
-_define("mass", _F(1, 10**6), "ug")
-_define("volume", _F(1, 10**6), "uL microliter microliters")
-_define("charge", 1, "coulomb coulombs")
-_define("charge", _F(1, 10**6), "uC")
-_define("capacity", 1, "farad farads")
-_define("capacity", _F(1, 10**6), "uF")
-_define("current", _F(1, 10**6), "uA")
-_define("tension", _F(1, 10**6), "uV")
-_define("tension", 1000, "kV")
-_define("tension", _F(1, 1000), "mV")
-_define("magnetic field", 1, "tesla teslas")
-_define("force", 1000, "kN kilonewton kilonewtons")
-_define("mass", _F(1, 10**6), "mcg microgram micrograms")
-_define("frequency", 1, "Hz hertz")
-_define("frequency", 1000, "kHz kilohertz")
-_define("frequency", 10**6, "MHz megahertz")
-_define("frequency", 10**9, "GHz gigahertz")
-_define("pressure", 1, "Pa pascal pascals")
-_define("pressure", 1000, "kPa kilopascal kilopascals")
-_define("pressure", 10**6, "MPa megapascal megapascals")
-_define("pressure", 101_325, "atm atmosphere atmospheres")
-_define("amount", 1, "mol mole moles")
-_define("amount", _F(1, 1000), "mmol millimole millimoles")
-_define("pressure", _F(101_325, 760), "torr mmHg")
-_define("pressure", _F(44_482_216_152_605, 6_451_600_000), "psi")  # a pound-force on a square inch
-_define("concentration", 1, "molar")
-_define("inductance", 1, "henry henries")
-_define("inductance", _F(1, 1000), "mH")
-_define("area", 1, "hectare hectares")
-_define("mass", 10**6, "tonne tonnes")
-_define("parts per million", 1, "ppm")
-_define("decibels", 1, "dB decibel decibels")
-_define("time", _F(1, 10**9), "nanosecond nanoseconds")
-_define("power", _F(1, 1000), "mW milliwatt milliwatts")
-_define("power", 10**9, "gigawatt gigawatts")
-_define("tablespoons", 1, "tbsp tablespoon tablespoons")
-_define("tablespoons", _F(1, 3), "tsp teaspoon teaspoons")
-_define("gallons", _F(1, 8), "pint pints")
-_define("kelvin", 1, "K kelvin kelvins")
-_define("acres", 1, "acre acres")
-_define("gallons", 1, "gal gallon gallons")
-_define("gallons", _F(1, 4), "quart quarts qt")
-_define("cups", 1, "cup cups")
-_define("astronomical units", 1, "AU")
-_define("parsecs", 10**3, "kpc")
-_define("parsecs", 10**6, "Mpc")
-_define("atomic mass", 1, "amu")
-_define("turns per minute", 1, "rpm")
+def _define_si(dimension: str, symbols: str, names: str, prefixes: str, scale: Fraction | int = 1) -> None:
+    """A unit and its multiples; `prefixes` are those that are in use, in front of every symbol and every name."""
+    for prefix in ("", *prefixes):
+        word, factor = _PREFIXES[prefix]
+        spelled = [prefix + symbol for symbol in symbols.split()]
+        spelled += [word + name + ending for name in names.split() for ending in ("", "s")]
+        _define(dimension, factor * scale, " ".join(spelled))
 
+
+_PREFIXES = {
+    "": ("", _F(1)), "k": ("kilo", _F(10**3)), "M": ("mega", _F(10**6)), "G": ("giga", _F(10**9)),
+    "T": ("tera", _F(10**12)), "d": ("deci", _F(1, 10)), "c": ("centi", _F(1, 100)), "m": ("milli", _F(1, 10**3)),
+    "u": ("micro", _F(1, 10**6)), "n": ("nano", _F(1, 10**9)),
+}  # fmt: skip
+_define_si("length", "m", "meter metre", "kdcmun")
+_define_si("mass", "g", "gram", "kmu")
+_define_si("time", "s", "second", "mun")
+_define_si("volume", "l L", "liter litre", "kdcmu")
+_define_si("force", "N", "newton", "k")
+_define_si("energy", "J", "joule", "kMGTm")
+_define_si("energy", "eV", "electronvolt", "kMG", _F(1602176634, 10**28))
+_define_si("calories", "cal", "calorie", "k")
+_define_si("power", "W", "watt", "kMGTm")
+_define_si("tension", "V", "volt", "kmu")
+_define_si("current", "A", "ampere amp", "mu")
+_define_si("resistance", "ohm", "ohm", "kM")
+_define_si("frequency", "Hz", "hertz", "kMG")
+_define_si("pressure", "Pa", "pascal", "kM")
+_define_si("amount", "mol", "mole", "m")
+# The others: how many base units of the dimension, and the names, which all mean the same.
+_OTHERS = {
+    "length": "1/100 cms; 1000 kms; 1/1000000 micron microns; 1/10000000000 å angstrom angstroms ångström ångströms; "
+    "254/10000 in inch inches ''; 3048/10000 ft foot feet '; 9144/10000 yd yard yards; 1609344/1000 mi mile miles",
+    "mass": "1 gm gms; 1000 kgs kilo kilos; 1000000 tonne tonnes; 1/1000000 mcg; "
+    "45359237/100000 lb lbs pound pounds; 45359237/1600000 oz ounce ounces",
+    "time": "1 sec secs; 60 min mins minute minutes; 3600 h hr hrs hour hours; 86400 day days; 604800 wk week weeks",
+    "month": "1 month months; 12 yr yrs year years",
+    "money": "1 ¢ cent cents; 100 $ dollar dollars buck bucks usd",
+    "pounds sterling": "1 £ gbp sterling",
+    "yen": "1 ¥ yen jpy",
+    "rupees": "1 ₹ rupee rupees inr",
+    "euros": "1 € euro euros eur",
+    "angle": "1 circ degree degrees deg degs; 1/60 arcmin arcminute arcminutes; 1/3600 arcsecs arcsecond arcseconds",
+    "radians": "1 rad rads radian radians",
+    "temperature": "1 degf fahrenheit",
+    "temperature c": "1 degc celsius",
+    "kelvin": "1 K kelvin kelvins",
+    "volume": "1/1000 cc",
+    "energy": "3600000 kWh; 1/10000000 erg ergs",
+    "force": "1/100000 dyn dyne dynes",
+    "resistance": "1000 kiloohm",
+    "charge": "1 coulomb coulombs; 1/1000000 uC",
+    "capacity": "1 farad farads; 1/1000000 uF",
+    "magnetic field": "1 tesla teslas",
+    "inductance": "1 henry henries; 1/1000 mH",
+    # A pound on a square inch is one of force.
+    "pressure": "101325 atm atmosphere atmospheres; 101325/760 torr mmHg; 44482216152605/6451600000 psi",
+    "concentration": "1 molar",
+    "area": "1 hectare hectares",
+    "acres": "1 acre acres",
+    "parts per million": "1 ppm",
+    "decibels": "1 dB decibel decibels",
+    "tablespoons": "1 tbsp tablespoon tablespoons; 1/3 tsp teaspoon teaspoons",
+    "gallons": "1 gal gallon gallons; 1/4 quart quarts qt; 1/8 pint pints",
+    "cups": "1 cup cups",
+    "astronomical units": "1 AU",
+    "parsecs": "1000 kpc; 1000000 Mpc",
+    "atomic mass": "1 amu",
+    "turns per minute": "1 rpm",
+}
+for _dimension, _entries in _OTHERS.items():
+    for _entry in _entries.split("; "):
+        _scale, _, _spellings = _entry.partition(" ")
+        _define(_dimension, _F(_scale), _spellings)
+
+# What derived units are made of: powers of other dimensions, and how many of their base units one is. (Masses are in
+# grams.)
+_DERIVED: dict[str, tuple[dict[str, int], Fraction]] = {
+    "force": ({"mass": 1, "length": 1, "time": -2}, _F(1000)),
+    "energy": ({"mass": 1, "length": 2, "time": -2}, _F(1000)),
+    "power": ({"mass": 1, "length": 2, "time": -3}, _F(1000)),
+    "pressure": ({"mass": 1, "length": -1, "time": -2}, _F(1000)),
+    "volume": ({"length": 3}, _F(1, 1000)),
+    "area": ({"length": 2}, _F(10_000)),
+    "frequency": ({"time": -1}, _F(1)),
+    "charge": ({"current": 1, "time": 1}, _F(1)),
+    "tension": ({"mass": 1, "length": 2, "time": -3, "current": -1}, _F(1000)),
+    "resistance": ({"mass": 1, "length": 2, "time": -3, "current": -2}, _F(1000)),
+    "capacity": ({"mass": -1, "length": -2, "time": 4, "current": 2}, _F(1, 1000)),
+    "magnetic field": ({"mass": 1, "time": -2, "current": -1}, _F(1000)),
+    "inductance": ({"mass": 1, "length": 2, "time": -2, "current": -2}, _F(1000)),
+    "concentration": ({"amount": 1, "length": -3}, _F(1000)),
+}
 _WHOLE = {
     "mph": "miles / hour",
     "kmh": "km / h",
     "kph": "km / h",
     "fps": "ft / s",
     "percent": "%",
+    "percents": "%",
+    "percentage": "%",
+    "pct": "%",
     "sqft": "ft ^ 2",
 }
 _SQUARE = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
@@ -222,8 +208,10 @@ def read_unit(text: str) -> Unit:
             if entry is None and piece != "%" and lowered not in _GENERAL:
                 unknown.add(_singular(lowered))
             dimension, factor = entry or (_singular(lowered), Fraction(1))
-            powers[dimension] = powers.get(dimension, 0) + sign * power
-            scale *= factor ** (sign * power)
+            made_of, size = _DERIVED.get(dimension, ({dimension: 1}, Fraction(1)))
+            for base, height in made_of.items():
+                powers[base] = powers.get(base, 0) + sign * power * height
+            scale *= (factor * size) ** (sign * power)
             sign = sign if grouped else 1
     if powers.keys() - unknown - {GENERAL}:
         # Beside a measure, words say what is measured: litres of milk.

@@ -160,10 +160,7 @@ def grade(prediction: str | None, gold: str, policy: GradingPolicy | None = None
 
 
 def grade_responses(
-    responses: Sequence[str],
-    golds: Sequence[str],
-    policy: GradingPolicy | None = None,
-    pool: GradingPool | None = None,
+    responses: Sequence[str], golds: Sequence[str], policy: GradingPolicy | None = None, pool: GradingPool | None = None
 ) -> list[Graded]:
     """Extracts each response's answer and grades it against the gold at the same place."""
     pool = pool or shared_pool()

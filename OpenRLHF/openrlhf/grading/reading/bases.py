@@ -1,5 +1,6 @@
 """What an expression is built from: letters, brackets, sets, matrices, commands and functions."""
 
+import re
 from fractions import Fraction
 from itertools import permutations
 
@@ -15,12 +16,14 @@ _ACCENTS = names(
     "vec hat bar tilde dot ddot overline overrightarrow widehat widetilde mathbf boldsymbol bm mathcal "
     "mathbb mathit mathsf underline mathscr mathfrak textcircled"
 )
+_SAME_ACCENTS = {"overline": "bar", "widehat": "hat", "widetilde": "tilde", "overrightarrow": "vec"}
 _STYLES = names("mathbf boldsymbol bm mathit mathsf underline pmb bold")
 _FUNCTION_LETTERS = frozenset("fgFGhHPQuvwpqyTNCsSR")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh coth sech csch")
 _FENCES = {"langle": ("rangle", "<>"), "lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _MATRICES = names("matrix pmatrix bmatrix Bmatrix vmatrix array smallmatrix cases aligned")
 _HIGHEST_DERIVATIVE = 9
+_BETWEEN_LETTERS = re.compile(r"(?<=[a-z]),(?=[a-z])")
 _CLOSING = {"(": ")", "{": "}", "[": "]", "\\{": "\\}"}
 _UNREADABLE = names("overset underset stackrel color textcolor int iint oint sum prod lim")
 
@@ -54,7 +57,8 @@ class Bases(Cursor):
             self.at += 1
             name += "'"
             node = ex.Symbol(name)
-        if name in _FUNCTION_LETTERS and [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]:
+        inverse = [self.text(k) for k in (0, 1, 2, 4, 5)] == ["^", "{", "-", "}", "("]
+        if name in _FUNCTION_LETTERS and inverse and self.found[self.at + 3].value == 1:
             # The inverse function f^{-1}(x).
             self.at += 5
             return self.applied(name + "^-1")
@@ -159,7 +163,8 @@ class Bases(Cursor):
 
     def subscripted(self, node: ex.Node) -> ex.Node:
         self.expect("_")
-        subscript = self.raw_argument()
+        # a_{i,j} is a_{ij}; a_{1,2} is not a_{12}.
+        subscript = _BETWEEN_LETTERS.sub("", self.raw_argument())
         if isinstance(node, ex.Symbol):
             return ex.Symbol(f"{node.name}_{subscript}")
         if isinstance(node, ex.Constant) and node.name in ("e", "i"):
@@ -203,7 +208,8 @@ class Bases(Cursor):
             symbol = self.raw_argument()
             if symbol in ("P", "E") and self.text() == "(":
                 return self.applied(symbol)
-            return ex.Symbol(f"{name}:{symbol}")
+            # A bar over one letter is a bar, however long it is drawn.
+            return ex.Symbol(f"{_SAME_ACCENTS.get(name, name) if len(symbol) == 1 else name}:{symbol}")
         if name == "Pr" and self.text() == "(":
             return self.applied("P")
         if name in FUNCTIONS:

@@ -1,7 +1,7 @@
 """The shapes an answer can have. Plain data; `parser` makes them, `numeric` evaluates, `compare` compares."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 
 
@@ -9,21 +9,24 @@ from fractions import Fraction
 class Node:
     """Anything that an answer or a part of it can be."""
 
-    def children(self) -> "Iterator[Node]":
-        for field in fields(self):
-            value = getattr(self, field.name)
+    def children(self) -> "list[Node]":
+        found: list[Node] = []
+        names: tuple[str, ...] = self.__slots__
+        for name in names:
+            value = getattr(self, name)
             if isinstance(value, Node):
-                yield value
-            elif isinstance(value, tuple):
-                for item in value:
-                    if isinstance(item, Node):
-                        yield item
+                found.append(value)
+            elif type(value) is tuple:
+                found += [item for item in value if isinstance(item, Node)]
+        return found
 
     def walk(self) -> "Iterator[Node]":
-        """This node and everything below it."""
-        yield self
-        for child in self.children():
-            yield from child.walk()
+        """This node and everything below it, from the left."""
+        left: list[Node] = [self]
+        while left:
+            node = left.pop()
+            yield node
+            left += node.children()[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,3 +199,23 @@ def difference(left: Node, right: Node) -> Node:
 def variables(node: Node) -> set[str]:
     """The names of the symbols in an expression."""
     return {part.name for part in node.walk() if isinstance(part, Symbol)}
+
+
+def has(node: Node, kind: type[Node]) -> bool:
+    """Whether a part of this kind is in an expression."""
+    return any(isinstance(part, kind) for part in node.walk())
+
+
+def has_constant(node: Node, name: str) -> bool:
+    return any(isinstance(part, Constant) and part.name == name for part in node.walk())
+
+
+def is_set(node: Node) -> bool:
+    return isinstance(node, (SetOf, SetOperation, SetBuilder)) or (
+        isinstance(node, Constant) and node.name in ("R", "Z", "N", "Q", "C", "empty")
+    )
+
+
+def factors(node: Node) -> tuple[Node, ...]:
+    """The factors of nested products, one by one."""
+    return tuple(f for part in node.factors for f in factors(part)) if isinstance(node, Product) else (node,)

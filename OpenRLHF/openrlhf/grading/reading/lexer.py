@@ -71,6 +71,7 @@ _BASED = re.compile(
     r"(?=[0-9A-Z]*[0-9]|[A-F]{2,} ?_ ?\{?1[1-6])([0-9A-Z]+)(?:\.([0-9A-Z]+))?"
     r" ?_ ?(?:\{ ?\(? ?(\d+) ?\)? ?\}|(\d+))(?![0-9A-Za-z])"
 )
+_ENDS_VALUE = frozenset(("}", ")", "]", "/", "pi", "cdot", "circ"))
 _OPENING = frozenset("([")
 _CLOSING = frozenset(")]")
 _LONGEST_DECIMAL_EXPONENT = 10_000
@@ -271,15 +272,7 @@ class _Lexer:
         if not self.found:
             return False
         last = self.found[-1]
-        return last.kind in ("number", "letter", "text") or last.text in (
-            "}",
-            ")",
-            "]",
-            "/",
-            "pi",
-            "cdot",
-            "circ",
-        )
+        return last.kind in ("number", "letter", "text") or last.text in _ENDS_VALUE
 
     def _after_word(self) -> bool:
         """Whether words go on here: "years old", "push-ups"."""

@@ -14,7 +14,7 @@ from openrlhf.grading.reading.lexer import Unreadable, names, tokens
 from openrlhf.grading.reading.vocabulary import RELATIONS, SET_OPERATORS
 
 _CURRENCIES = ("$", "£", "€", "₹", "¥", "¢")
-_OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose percentage")
+_OPERATIONS = names("plus minus times over factorial squared cubed divided multiplied more less choose")
 _ABOUT = frozenset(("about", "approximately", "approx", "roughly", "around", "exactly", "nearly", "almost"))
 # French intervals turn the bracket of an open end around: ]0, 1[.
 _OPEN_RIGHT = re.compile(r"([\[\]])([^\[\]()]+,[^\[\]()]+)\[")

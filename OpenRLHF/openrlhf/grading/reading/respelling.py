@@ -3,6 +3,7 @@
 import re
 
 from openrlhf.grading.reading.parts import without_labels
+from openrlhf.grading.reading.phrases import parity_written_out
 from openrlhf.grading.reading.unit_spelling import with_plain_units
 
 _EITHER = r"(?:either|both|(?:the )?(?:final )?answer(?: is)?:?)"
@@ -38,10 +39,9 @@ _NO_SOLUTION = re.compile(
     re.IGNORECASE,
 )
 _INFINITY = re.compile(r"^(negative|minus|positive|plus) infinity$")
-# A function and its domain: y = x^2 for x > 0.
-_DOMAIN = re.compile(
-    r",? ?(?:\\text ?\{ ?(?:for|when|where|if) ?\}| (?:for|when|where|if) )(?=[^,;]*(?:[<>]|\\[lgn]e))"
-)
+# A function and its domain: y = x^2 for x > 0, f(x) = cx for some c > 0.
+_WHEN = r"(?:for|when|where|if|with)(?: (?:some|any|all|every|each))?(?: (?:real|constants?|numbers?))*"
+_DOMAIN = re.compile(rf",? ?(?:\\text ?\{{ ?{_WHEN} ?\}}| {_WHEN} )(?=[^,;]*(?:[<>]|\\[lgn]e))")
 _RATIO_IN_WORDS = re.compile(r"(\d) ?(?:\\text ?\{ ?to ?\}|to) ?(?=\d)")
 _BY = re.compile(r"(\d) ?(?:\\text ?\{ ?by ?\}|by) ?(?=\d)")
 # A segment is named with or without its bar.
@@ -52,6 +52,13 @@ _IN_BASE = re.compile(r"^([0-9A-Z]+) ?(?:_ ?\{)? ?(?:\\text ?\{ ?)?\(?(?:in )?ba
 _LABELLED = re.compile(r"(?:(?<=^)|(?<=[,;] ))([A-Za-z]{3,}(?: [a-z]+){0,2}) ?: ?(?=[-\d\\(])")
 _PLUS_MINUS = re.compile(r"\+ ?/ ?- ?")
 _CHOSEN = re.compile(r"(?:\{\} ?|(?<![A-Za-z\d})\]]))[_^] ?\{?(\d+)\}? ?C ?_ ?\{?(\d+)\}?")
+_SHOWN_REMAINDER = re.compile(
+    r"^(?:[-+\d ^{}()!*]|\\(?:cdot|times))+(?:\\[bp]?mod|mod|\\(?:text|mathrm|operatorname) ?\{ ?mod ?\})"
+    r" ?\{?\d+\}? ?= ?(?=[-\d])"
+)
+_ARGUMENT = r" ?(?:\{ ?(\d+) ?\}|(\d))"
+_COUNTED = re.compile(rf"(?<![A-Za-z\\])([CAP]) ?(?:_{_ARGUMENT} ?\^{_ARGUMENT}|\^{_ARGUMENT} ?_{_ARGUMENT})")
+_COMMANDS, _ONLY_LETTERS = re.compile(r"\\[A-Za-z]+"), re.compile(r"[^A-Za-z]")
 _CHOOSE = re.compile(r"(?<![\w.])(\d+)C(\d+)(?!\w)")
 # What Python and SymPy print.
 _FRACTION = re.compile(r"\b(?:Fraction|Rational)\((-?\d+), ?(\d+)\)")
@@ -82,7 +89,7 @@ _ALIGNED = re.compile(r"\\begin ?\{(aligned|align\*?|split|gathered)\}(.*?)\\end
 
 def respelled(text: str) -> str:
     """A tidied answer in the spelling that `parser` reads."""
-    text = _without_announcement(text)
+    text = _without_announcement(parity_written_out(text))
     if "\\begin" in text:
         text = _OPEN_SYSTEM.sub(r"\\begin{cases}\1\\end{cases}", text)
         text = _ALIGNED.sub(
@@ -95,6 +102,27 @@ def respelled(text: str) -> str:
         text = _CUP.sub(" or ", text)
     text = _BY.sub(r"\1\\times ", _SEGMENT.sub(r"\1\2", text))
     return _IN_BASE.sub(r"\1_{\2}", _RATIO_IN_WORDS.sub(r"\1:", text))
+
+
+def shown_remainder(text: str) -> str:
+    r"""2 of 17 \bmod 5 = 2; a condition on a letter stays one."""
+    return _SHOWN_REMAINDER.sub("", text) if "mod" in text and "=" in text else text
+
+
+def counted(text: str) -> str:
+    """C_5^2 and A_5^2 as what they count, in a text without other letters."""
+    found = _COUNTED.search(text)
+    if not found or set(_ONLY_LETTERS.sub("", _COMMANDS.sub("", text))) - set("CAP"):
+        return text
+    return _COUNTED.sub(_choices, text)
+
+
+def _choices(match: re.Match[str]) -> str:
+    lower, upper, first, second = (match[k] or match[k + 1] for k in (2, 4, 6, 8))
+    among, chosen = int(lower or second), int(upper or first)
+    if chosen > among:
+        return match.group()
+    return rf"\binom{{{among}}}{{{chosen}}}" if match[1] == "C" else rf"\frac{{{among}!}}{{{among - chosen}!}}"
 
 
 def _chain(lines: str) -> str | None:

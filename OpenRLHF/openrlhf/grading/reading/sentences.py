@@ -6,6 +6,7 @@ from "the median is 5".
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 # An inequality that is restated as an interval: "-9 < x < 0: (-9, 0)".
 _RESTATED = re.compile(r"^[^:]*(?:[<>]|\\[lg]e)[^:]*: ?(?=[\[(])")
@@ -55,15 +56,8 @@ def said_once(mine: str, gold: str) -> tuple[str, str]:
         mine, gold = _RESTATED.sub("", mine), _RESTATED.sub("", gold)
     if "\\textcircled" in mine or "\\textcircled" in gold:
         mine, gold = _uncircled(mine), _uncircled(gold)
-    for without in (
-        _without_place,
-        _without_sentence,
-        _without_noun,
-        _without_drawing,
-        _without_clause,
-        _without_chinese,
-        _without_construct,
-    ):
+    place, noun, drawing, clause = (partial(rx.sub, "") for rx in (_ATTAINED, _NOUN, _DRAWN, _CLAUSE_BEHIND))
+    for without in (place, _without_sentence, noun, drawing, clause, _without_chinese, _without_construct):
         mine, gold = _from_one(mine, gold, without)
     if _MIXED.match(mine) and not _SEVERAL.search(gold):
         mine = _MIXED.sub(r"\1 ", mine)
@@ -89,22 +83,6 @@ def _without_sentence(text: str) -> str:
     if not _SUBJECT.fullmatch(subject) or _TURNS.search(subject) or _NOT.match(value):
         return text
     return text if not value or (len(verbs) > 1 and not _CLAUSE.search(subject)) else value
-
-
-def _without_noun(text: str) -> str:
-    return _NOUN.sub("", text)
-
-
-def _without_drawing(text: str) -> str:
-    return _DRAWN.sub("", text)
-
-
-def _without_clause(text: str) -> str:
-    return _CLAUSE_BEHIND.sub("", text)
-
-
-def _without_place(text: str) -> str:
-    return _ATTAINED.sub("", text)
 
 
 def _without_chinese(text: str) -> str:

@@ -31,6 +31,8 @@ _ROOT_SIGN = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|\\pi|[A-Za-z])?")
 _ROOT_DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 
+_ESCAPED = re.compile(r"(?<!\\)\\\\[A-Za-z{}]{2}|(?<!\\)\\\\[{}]")
+_UNESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\(?!\\)")
 _CIRCLED = re.compile("[①-⑳]")
 # A lone dollar sign before an amount is money; what stands between two is mathematics.
 _AMOUNT = re.compile(r"\$ ?(?=-?\d[\d,]*(?:\.\d+)?(?:[\s.,;)*]|/[a-z]{3}|$))")
@@ -61,12 +63,14 @@ _BLANKS = re.compile(r"\s+")
 _BLANK_INSIDE = re.compile(r"(?<!\d)(?<!\d,) | (?!\d)")
 
 
-def tidy(answer: str) -> str:
+def tidy(answer: str, unescape: bool = True) -> str:
     r"""`answer` with plain symbols for Unicode ones, `\frac` for its variants, and no sizes, spacing or `$`.
 
-    Spaces stay, one at a time. Linear in the length of the answer.
+    Spaces stay, one at a time. Linear in the length of the answer. unescape: halve backslashes that are all doubled.
     """
     text = answer
+    if unescape and "\\\\" in text and _ESCAPED.search(text) and not _UNESCAPED.search(text):
+        text = text.replace("\\\\", "\\")
     if not text.isascii():
         text = _plain_symbols(text)
     if text.count("$") == 1 and "\\$" not in text:
