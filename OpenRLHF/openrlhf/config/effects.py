@@ -6,7 +6,7 @@ from typing import Any
 from openrlhf.config.inference import BatchConfig, ChatConfig, SamplingConfig
 from openrlhf.config.method import MethodConfig
 from openrlhf.config.offline import OfflineConfig
-from openrlhf.config.reinforcement import CriticConfig, EvaluationConfig, RLConfig
+from openrlhf.config.reinforcement import BUILT_IN_GRADER, CriticConfig, EvaluationConfig, RLConfig
 from openrlhf.config.settings import flags_of
 from openrlhf.config.training import TrainConfig
 
@@ -91,6 +91,8 @@ def _of_reinforcement(config: RLConfig) -> Iterator[tuple[str, str]]:
                 "micro_rollout_batch_size",
                 f"engines choose the size of their batches, and {title} scores nothing beforehand",
             )
+    if config.reward.sources != [BUILT_IN_GRADER]:
+        yield "reward_policy", "the built-in grader does not give the rewards"
     yield from _of_kl(config)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from openrlhf.config.method import RLMethodConfig
 from openrlhf.config.settings import section, setting, switch
 from openrlhf.config.training import TrainConfig
+from openrlhf.grading.policy import POLICIES
 
 BUILT_IN_GRADER = "math"
 
@@ -113,6 +114,11 @@ class RewardConfig:
     remote_rm_url: str | None = setting(
         None,
         "Reward: a .py file that defines reward_func, or URLs, separated by commas, or math: the built-in grader.",
+    )
+    reward_policy: str = setting(
+        "math",
+        "What the built-in grader takes for an answer: math; word_problem, a number, rounded or unannounced; choice.",
+        choices=tuple(POLICIES),
     )
     reward_pretrain: str | None = setting(
         None, "Reward model: a folder or hub name; several, separated by commas, are summed."

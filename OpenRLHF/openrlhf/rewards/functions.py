@@ -42,25 +42,25 @@ class Rewards(Protocol):
     def close(self) -> None: ...
 
 
-def open_rewards(sources: Sequence[str], *, workers: int, timeout: float) -> Rewards:
+def open_rewards(sources: Sequence[str], *, workers: int, timeout: float, policy: str = "math") -> Rewards:
     """sources: one .py file, "math" for the built-in grader, or URLs (their rewards are summed).
 
-    timeout: seconds for one call of a `reward_func`.
+    timeout: seconds for one call of a `reward_func`. policy: of the built-in grader, by name (`grading.POLICIES`).
     """
     if all(source.startswith(("http://", "https://")) for source in sources):
         return HttpRewards(sources)
     if len(sources) != 1:
         raise UserError(f"only URLs can be summed, got {', '.join(sources)}")
     path = "" if sources[0] == "math" else sources[0]
-    return FunctionRewards(path, workers=workers, timeout=timeout)
+    return FunctionRewards(path, workers=workers, timeout=timeout, policy=policy)
 
 
-def load_reward_function(path: str = "") -> Any:
+def load_reward_function(path: str = "", policy: str = "math") -> Any:
     """Run inside a worker: returns what maps a payload of queries, prompts, labels and fields to a list of rewards.
 
     Asked with None, it answers with the function's `Columns`, as a dictionary.
     """
-    function = _function_in(path) if path else _built_in()
+    function = _function_in(path) if path else _built_in(policy)
     columns = asdict(columns_of(function) if path else Columns())
 
     def rewards_of(payload: dict[str, Any] | None) -> Any:
@@ -88,10 +88,10 @@ def _function_in(path: str) -> Callable[..., Any]:
     return module.reward_func
 
 
-def _built_in() -> Callable[..., Any]:
+def _built_in(policy: str) -> Callable[..., Any]:
     from openrlhf.rewards.correctness import correctness_reward
 
-    return correctness_reward
+    return partial(correctness_reward, policy=policy)
 
 
 class FunctionRewards:
@@ -101,9 +101,9 @@ class FunctionRewards:
     workers alone.
     """
 
-    def __init__(self, path: str, *, workers: int, timeout: float) -> None:
+    def __init__(self, path: str, *, workers: int, timeout: float, policy: str = "math") -> None:
         self.failures = 0
-        self._pool = WorkerPool(load_reward_function, workers, timeout, arguments={"path": path})
+        self._pool = WorkerPool(load_reward_function, workers, timeout, arguments={"path": path, "policy": policy})
         self._pool.start()
         self._columns = self._pool.submit(None, timeout=_ASKING_TIMEOUT_S)
 

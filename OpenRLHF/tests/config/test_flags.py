@@ -93,6 +93,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         "train_ppo_ray": training
         | {
             "--method",
+            "--reward_policy",
             "--rollout_engine",
             "--vllm_kv_cache_mb",
             "--sync_timeout",

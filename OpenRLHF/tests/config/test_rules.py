@@ -356,6 +356,12 @@ def test_kl_flags_have_an_effect_once_a_kl_loss_is_asked_for():
     }
 
 
+def test_a_grading_policy_is_the_built_in_graders(tmp_path: Path):
+    assert ineffective("--reward_policy", "word_problem") == {}
+    said = ineffective("--reward_policy", "word_problem", "--remote_rm_url", "http://r")
+    assert said == {"--reward_policy": "the built-in grader does not give the rewards."}
+
+
 def test_sampling_flags_have_no_effect_in_the_exact_form():
     flags = ["--intro_top_k", "5", "--intro_num_candidates", "2", "--intro_clip_max", "10"]
     assert ineffective(*flags) == {}

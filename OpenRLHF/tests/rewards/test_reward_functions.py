@@ -58,6 +58,16 @@ def test_a_file_without_reward_func_is_refused(tmp_path: Path) -> None:
         rewards.close()
 
 
+def test_the_built_in_grader_grades_word_problems_by_their_last_number_when_asked_to() -> None:
+    queries = ["How many? He has 3 boxes of 4, so 12 apples and then some", "How many? It is 13"]
+    found = {}
+    for policy in ("math", "word_problem"):
+        rewards = open_rewards(["math"], workers=1, timeout=30.0, policy=policy)
+        found[policy] = rewards.submit(queries, ["How many?"] * 2, ["12", "12"]).result()
+        rewards.close()
+    assert found == {"math": [0.0, 0.0], "word_problem": [1.0, 0.0]}
+
+
 def test_the_built_in_grader_reads_the_response_only() -> None:
     rewards = open_rewards(["math"], workers=1, timeout=30)
     try:

@@ -108,7 +108,9 @@ def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup
     if models:
         return ModelGrader(models, prepared.tokenizer.eos_token_id)
     reward = config.reward
-    rewards = open_rewards(reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout)
+    rewards = open_rewards(
+        reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
+    )
     return TextGrader(rewards, prepared.tokenizer)
 
 
