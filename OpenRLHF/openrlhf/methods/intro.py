@@ -21,7 +21,7 @@ from openrlhf.config.settings import setting, switch
 from openrlhf.errors import UserError
 from openrlhf.methods.base import CorrectOnly, HintedMethod
 from openrlhf.models.scores import Scores, ScoreSpec
-from openrlhf.objectives.base import Objective, tally_engine_gap
+from openrlhf.objectives.base import Objective, tally_engine_gap, tally_measured
 from openrlhf.objectives.kl import kl_penalty
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Intro(HintedMethod, CorrectOnly):
         "w_max": "the largest one",
         "w_clipped_share": "share of candidates whose w is at the clip",
         "w_ess_share": "effective sample size (Σw)² / (N Σw²): 1 where all are equal, 1/N where one outweighs the rest",
-        "kl_posterior": "KL(p‖q) per token in nats, over the whole vocabulary",
-        "entropy": "of q per token, nats",
+        "kl_posterior": "KL(p‖q) per token in nats, over the whole vocabulary, on every eighth token",
+        "entropy": "of q per token, nats, on every eighth token",
         "loglik": "mean log-probability of the rationale's tokens",
         "loglik_hinted": "the same with the answer in the hint",
     }
@@ -107,6 +107,7 @@ class Intro(HintedMethod, CorrectOnly):
 class IntroObjective(Objective):
     """With `kl`, an estimator, a penalty for leaving the reference model is added."""
 
+    sums_over_tokens = True
     needs_posterior = True
 
     settings: Intro
@@ -127,26 +128,28 @@ class IntroObjective(Objective):
             top_k=self.settings.top_k,
             temperature=self.settings.temperature,
             cross_entropy=self.settings.estimator == "exact",
+            measured=batch.measured,
         )
 
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
         loss, w = intro_loss(outputs, batch.token_weights, self.settings)
-        self._tally_tokens(outputs, w, batch.real, tally)
+        self._tally_tokens(outputs, w, batch, tally)
         if self.settings.temperature == 1.0:
             tally_engine_gap(outputs.target_logprobs, batch, tally)
         if self.kl is not None:
             loss = loss + kl_penalty(outputs.target_logprobs, batch, self.kl, tally)
         return loss
 
-    def _tally_tokens(self, scores: Scores, w: Tensor, real: Tensor, tally: Tally) -> None:
+    def _tally_tokens(self, scores: Scores, w: Tensor, batch: MicroBatch, tally: Tally) -> None:
+        real = batch.real
         w = w[real]
         tally.add("w_mean", w)
         tally.add("w_squared", w.square())
         tally.add("w_clipped_share", (w >= self.settings.clip_max).float())
         tally.add_maximum("w", w)
         tally.add_samples("w", w)
-        tally.add("kl_posterior", scores.kl[real])
-        tally.add("entropy", scores.entropy[real])
+        tally_measured("kl_posterior", scores.kl, batch, tally)
+        tally_measured("entropy", scores.entropy, batch, tally)
         tally.add("loglik", scores.target_logprobs.detach()[real])
         tally.add("loglik_hinted", scores.posterior_target_logprobs[real])
 

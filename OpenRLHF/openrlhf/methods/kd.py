@@ -79,12 +79,13 @@ class Distillation(SupervisedText):
 class DistillObjective(Objective):
     """The teacher is the learner's posterior; it reads the same rows."""
 
+    sums_over_tokens = True
     needs_posterior = True
 
     kd_coef: float
 
     def spec(self, batch: MicroBatch) -> ScoreSpec:
-        return ScoreSpec(batch.rows.targets, cross_entropy=True)
+        return ScoreSpec(batch.rows.targets, cross_entropy=True, measured=False)
 
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
         likelihood, distilled = -outputs.target_logprobs, outputs.cross_entropy

@@ -36,7 +36,7 @@ class PolicyGradient(RLMethod):
         "clipped_share": "share of tokens whose probability ratio was cut",
         "policy_shift": "mean of log π_old − log π over trained tokens (k1 estimate of how far the policy moved)",
         "ratio_max": "largest probability ratio π / π_old",
-        "entropy": "of the policy per token, nats",
+        "entropy": "of the policy per token, nats, on every eighth token",
         "filtered_groups": "prompts left out by `--dynamic_filtering`",
     }
 

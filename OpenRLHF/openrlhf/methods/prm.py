@@ -95,6 +95,7 @@ class ProcessObjective(Objective):
     reward_tokens: token ids; none for the whole vocabulary.
     """
 
+    sums_over_tokens = True
     running_means = ("acc",)
 
     reward_tokens: tuple[int, ...] = ()
@@ -107,9 +108,9 @@ class ProcessObjective(Objective):
         if not self.reward_tokens:
             first = torch.zeros((positions, 1), device=device)
             labels = batch.columns["label"].long()
-            return ScoreSpec(labels, uniforms=first, top_k=1, force_target=False)
+            return ScoreSpec(labels, uniforms=first, top_k=1, force_target=False, measured=False)
         tokens = torch.tensor(self.reward_tokens, device=device)
-        return ScoreSpec(batch.rows.targets, candidates=tokens.expand(positions, -1).contiguous())
+        return ScoreSpec(batch.rows.targets, candidates=tokens.expand(positions, -1).contiguous(), measured=False)
 
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
         labels = batch.columns["label"]

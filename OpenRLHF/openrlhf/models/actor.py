@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from openrlhf.errors import UserError
 from openrlhf.models.moe import RouterBalance
 from openrlhf.models.ragged import RaggedRows
-from openrlhf.models.scorer import ScoreSpec, ScoringHead
+from openrlhf.models.scorer import ScoringHead, TokenLoss
+from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.models.sequence_parallel import SequenceParallel
 
 
@@ -72,16 +73,18 @@ class Actor(nn.Module):
         spec: ScoreSpec | None = None,
         posterior_hidden: Tensor | None = None,
         posterior_head: ScoringHead | None = None,
+        token_loss: TokenLoss | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """The fields of `Scores` for the rows' scored tokens, and with `balance` its scalar behind them; or, where
-        `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since DeepSpeed hooks tensors that it
-        finds in tuples.
+        """The fields of `Scores` for the rows' scored tokens, and behind them the scalars of `token_loss` and `balance`
+        where there are such; or, where `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since
+        DeepSpeed hooks tensors that it finds in tuples.
 
         posterior_hidden: [T, width] from another call of this kind (on rows that hold a hint),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
+        token_loss: see `ScoringHead.forward`; then no score has a gradient, only the loss.
         """
         if self.split is not None:
-            return self._split_forward(self.split, rows, spec, posterior_hidden, posterior_head)
+            return self._split_forward(self.split, rows, spec, posterior_hidden, posterior_head, token_loss)
         balance = None if spec is None else self.balance
         hidden, router_logits = rows.run(
             self.causal_lm.base_model,
@@ -92,7 +95,7 @@ class Actor(nn.Module):
         hidden = hidden[rows.predictors]
         if spec is None:
             return hidden
-        scores = self.head(hidden, spec, posterior_hidden, posterior_head)
+        scores = self.head(hidden, spec, posterior_hidden, posterior_head, token_loss)
         return scores if balance is None else (*scores, balance(router_logits))
 
     def _split_forward(
@@ -102,15 +105,27 @@ class Actor(nn.Module):
         spec: ScoreSpec | None,
         posterior_hidden: Tensor | None,
         posterior_head: ScoringHead | None,
+        token_loss: TokenLoss | None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """As `forward`: each rank scores the tokens whose predictors lie in its slice, and all get the result."""
+        """As `forward`: each rank scores the tokens whose predictors lie in its slice, and all get the result.
+
+        The scalar of `token_loss` is that of this rank's tokens alone; gradients add up over ranks.
+        """
         own, hidden = split.hidden_states(rows, self.causal_lm.base_model, rows.predictors)
         total = rows.scored.numel()
         if spec is None:
             return split.whole(hidden, own, total)
         posterior = None if posterior_hidden is None else posterior_hidden[own]
-        fields = self.head(hidden, spec.part(own), posterior, posterior_head)
-        return tuple(split.whole(field, own, total) for field in fields)
+
+        def own_loss(scores: Scores, part: slice | Tensor) -> Tensor:
+            assert token_loss is not None
+            return token_loss(scores, own[part])
+
+        outputs = self.head(
+            hidden, spec.part(own), posterior, posterior_head, own_loss if token_loss is not None else None
+        )
+        fields = len(Scores._fields)
+        return (*(split.whole(field, own, total) for field in outputs[:fields]), *outputs[fields:])
 
 
 def _refuse_unscorable(model: Any) -> None:

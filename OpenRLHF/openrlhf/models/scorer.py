@@ -1,22 +1,34 @@
 r"""The one way from hidden states to log-probabilities: through the output layer in chunks of positions.
 
-No tensor of the whole batch has a vocabulary dimension, neither forward nor backward: the forward pass keeps hidden
-states and chosen token ids, the backward pass makes each chunk's logits anew. With q = softmax(ℓ/τ), p likewise from
-the posterior's logits:
+No tensor of the whole batch has a vocabulary dimension, neither forward nor backward. With q = softmax(ℓ/τ), p likewise
+from the posterior's logits:
 
 * d log q(a) / dℓ = (onehot(a) − q) / τ
 * d CE(p, q) / dℓ = (q − p) / τ     (p held constant)
 
-Everything with a vocabulary dimension is float32, whatever the dtype of the model.
+A loss that is a sum over tokens is known as soon as a chunk is scored, so its gradient is made there, from the logits
+that are at hand (`TokenLoss`). For any other loss the backward pass makes each chunk's logits anew.
+
+Everything with a vocabulary dimension is float32, whatever the dtype of the model, and changed in place.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from openrlhf.models.scores import Scores, ScoreSpec
+
+# The part of a loss that some of the scored tokens contribute, from their scores: slice or int64 indices → scalar.
+TokenLoss = Callable[[Scores, "slice | Tensor"], Tensor]
+
+# Logits per position that are computed exactly where the product rounds its result to 16 bits.
+EXACT_LOGITS = 16
+# Rows of the weight whose 16-bit gradient is held at once before it is added to the float32 one.
+_WEIGHT_ROWS = 16384
+_FLOAT32_PRODUCTS = hasattr(torch.ops.aten.mm, "dtype")
 
 
 class ScoringHead(nn.Linear):
@@ -37,19 +49,25 @@ class ScoringHead(nn.Linear):
         spec: ScoreSpec | None = None,
         posterior_hidden: Tensor | None = None,
         posterior_head: "ScoringHead | None" = None,
+        token_loss: TokenLoss | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
         """Logits as any output layer where `spec` is None, otherwise `Scores` (as a plain tuple).
 
         hidden: [T, width], states that predict the targets. posterior_hidden: the same under the posterior,
         without gradient; `posterior_head` is its output layer, this one by default.
+        token_loss: the sum of its parts comes behind the scores, a scalar and the only one of them with gradient. It is
+        called once per chunk, and backward may be called once.
         """
         if spec is None:
             return super().forward(hidden)
         head = posterior_head if posterior_head is not None else self
-        return _ChunkedScores.apply(hidden, self.weight, self.bias, spec, posterior_hidden, head)
+        inputs = (hidden, self.weight, self.bias, spec, posterior_hidden, head)
+        return _ChunkedScores.apply(*inputs) if token_loss is None else _ChunkedLoss.apply(*inputs, token_loss)
 
 
 class _ChunkedScores(torch.autograd.Function):
+    """Scores, each with its gradient: the backward pass computes the logits a second time."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -61,14 +79,11 @@ class _ChunkedScores(torch.autograd.Function):
         posterior_head: ScoringHead,
     ) -> tuple[Tensor, ...]:
         ctx.spec, ctx.posterior_head = spec, posterior_head
+        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head)
         out = _empty_scores(hidden, spec)
         with _gathered(posterior_head, weight):
-            for part in _chunks(hidden.shape[0], spec.chunk_size):
-                log_q = _log_probs(hidden[part], weight, bias, spec.temperature)
-                log_p = None
-                if posterior_hidden is not None:
-                    log_p = _posterior_log_probs(posterior_hidden, posterior_head, part, spec)
-                _score_chunk(out, part, log_q, log_p, spec)
+            for part in chunks.parts():
+                _fill(out, part, chunks.read(part).scores)
         ctx.save_for_backward(hidden, weight, bias, posterior_hidden, out.candidates)
         ctx.mark_non_differentiable(*out[3:])
         return tuple(out)
@@ -76,40 +91,259 @@ class _ChunkedScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, posterior_hidden, candidates = ctx.saved_tensors
-        spec: ScoreSpec = ctx.spec
-        grad_target, grad_candidates, grad_ce = grads[:3]
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        # float32: many small contributions are added up, one per chunk
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
+        chunks = _Chunks(hidden, weight, bias, ctx.spec.again(candidates), posterior_hidden, ctx.posterior_head)
+        gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
         with _gathered(ctx.posterior_head, weight):
-            for part in _chunks(hidden.shape[0], spec.chunk_size):
-                q = _log_probs(hidden[part], weight, bias, spec.temperature).exp_()
-                total = grad_target[part] + grad_candidates[part].sum(-1)
-                if spec.cross_entropy:
-                    p = _posterior_log_probs(posterior_hidden, ctx.posterior_head, part, spec).exp_()
-                    grad_logits = q.mul_((grad_ce[part] - total)[:, None])
-                    grad_logits.addcmul_(p, grad_ce[part][:, None], value=-1)
-                else:
-                    grad_logits = q.mul_(-total[:, None])
-                grad_logits.scatter_add_(1, candidates[part], grad_candidates[part])
-                grad_logits.scatter_add_(1, spec.targets[part][:, None], grad_target[part][:, None])
-                grad_logits = (grad_logits / spec.temperature).to(hidden.dtype)
-                if grad_hidden is not None:
-                    grad_hidden[part] = grad_logits @ weight
-                if grad_weight is not None:
-                    grad_weight += grad_logits.T @ hidden[part]
-                if grad_bias is not None:
-                    grad_bias += grad_logits.sum(0, dtype=torch.float32)
-        return (
-            grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
-            None if grad_bias is None else grad_bias.to(bias.dtype),
-            None,
-            None,
-            None,
+            for part in chunks.parts():
+                gradients.add(part, chunks.read(part).logit_gradients(*(grad[part] for grad in grads[:3])))
+        return (*gradients.scaled(None), None, None, None)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Scores without gradient, and a sum over tokens with its own, which is ready when the forward pass is."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        spec: ScoreSpec,
+        posterior_hidden: Tensor | None,
+        posterior_head: ScoringHead,
+        token_loss: TokenLoss,
+    ) -> tuple[Tensor, ...]:
+        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head)
+        gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
+        out = _empty_scores(hidden, spec)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        with _gathered(posterior_head, weight):
+            for part in chunks.parts():
+                chunk = chunks.read(part)
+                loss, grads = _differentiated(token_loss, chunk.scores, part)
+                total += loss
+                gradients.add(part, chunk.logit_gradients(*grads))
+                _fill(out, part, chunk.scores)
+                del chunk  # or two would be alive while the next one is read
+        ctx.gradients = gradients
+        ctx.mark_non_differentiable(*out)
+        return (*out, total)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError("the gradient of a chunked loss was used up by an earlier backward pass")
+        return (*gradients.scaled(grads[-1]), None, None, None, None)
+
+
+def _differentiated(token_loss: TokenLoss, scores: Scores, part: slice) -> tuple[Tensor, list[Tensor]]:
+    """A chunk's part of the loss, and its derivatives by the first three fields of the scores."""
+    leaves = [field.detach().requires_grad_() for field in scores[:3]]
+    with torch.enable_grad():
+        loss = token_loss(Scores._make([*leaves, *scores[3:]]), part)
+    if not loss.requires_grad:
+        return loss, [torch.zeros_like(leaf) for leaf in leaves]
+    return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
+
+
+class _Layer(NamedTuple):
+    """An output layer's parameters: logits over temperature, in float32."""
+
+    weight: Tensor
+    bias: Tensor | None
+    temperature: float
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[t, vocabulary], a fresh tensor."""
+        if hidden.dtype == torch.float32:
+            logits = nn.functional.linear(hidden, self.weight, self.bias)
+        elif hidden.is_cuda and _FLOAT32_PRODUCTS:
+            logits = torch.mm(hidden, self.weight.T, out_dtype=torch.float32)
+            if self.bias is not None:
+                logits += self.bias
+        else:
+            logits = nn.functional.linear(hidden, self.weight, self.bias).float()
+        if self.bias is not None:
+            logits.clamp_(min=torch.finfo(torch.float32).min)  # a token that a bias of −∞ excludes: 0 · ℓ must be 0
+        if self.temperature != 1.0:
+            logits.div_(self.temperature)
+        if self._rounded(hidden):
+            self.correct_(logits, hidden, logits.topk(min(EXACT_LOGITS, logits.shape[1]), 1).indices)
+        return logits
+
+    def correct_(self, logits: Tensor, hidden: Tensor, tokens: Tensor) -> None:
+        """Puts exact logits in the place of rounded ones, for `tokens` [t, m]."""
+        if not self._rounded(hidden) or not tokens.numel():
+            return
+        exact = (self.weight[tokens].float() @ hidden.float()[:, :, None])[:, :, 0]
+        if self.bias is not None:
+            exact += self.bias[tokens]
+        logits.scatter_(1, tokens, exact / self.temperature)
+
+    @staticmethod
+    def _rounded(hidden: Tensor) -> bool:
+        """Whether the product's result is rounded to 16 bits: no CPU kernel gives float32 for 16-bit operands."""
+        return hidden.dtype != torch.float32 and not (hidden.is_cuda and _FLOAT32_PRODUCTS)
+
+
+class _Chunk(NamedTuple):
+    """What is known of t positions. q and p [t, vocabulary]; p only where the cross-entropy is asked for."""
+
+    spec: ScoreSpec
+    scores: Scores
+    q: Tensor
+    p: Tensor | None
+
+    def logit_gradients(self, target: Tensor, candidates: Tensor, cross_entropy: Tensor) -> Tensor:
+        """d loss / d logits [t, vocabulary] in q's place, from d loss / d scores, [t], [t, n], [t]."""
+        factor = 1.0 / self.spec.temperature
+        total = target + candidates.sum(-1)
+        if self.p is not None:
+            self.q.mul_(((cross_entropy - total) * factor)[:, None])
+            self.q.addcmul_(self.p, (cross_entropy * factor)[:, None], value=-1)
+        else:
+            self.q.mul_((total * -factor)[:, None])
+        self.q.scatter_add_(1, self.scores.candidates, candidates * factor)
+        return self.q.scatter_add_(1, self.spec.targets[:, None], target[:, None] * factor)
+
+
+class _Chunks:
+    """The inputs of a chunk loop."""
+
+    def __init__(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        spec: ScoreSpec,
+        posterior_hidden: Tensor | None,
+        posterior_head: ScoringHead,
+    ) -> None:
+        self._hidden, self._posterior_hidden, self._spec = hidden, posterior_hidden, spec
+        self._layer = _Layer(weight, bias, spec.temperature)
+        self._posterior_head = posterior_head
+
+    def parts(self) -> list[slice]:
+        total = self._hidden.shape[0]
+        step = self._spec.chunk_size if self._spec.chunk_size > 0 else max(total, 1)
+        return [slice(start, min(start + step, total)) for start in range(0, total, step)]
+
+    def read(self, part: slice) -> _Chunk:
+        hidden, spec, layer = self._hidden[part], self._spec.part(part), self._layer
+        logits = layer.logits(hidden)
+        targets = spec.targets[:, None]
+        layer.correct_(logits, hidden, targets)
+        candidates = _candidates(logits, spec)
+        wanted = torch.cat([targets, candidates], 1)
+        layer.correct_(logits, hidden, wanted)
+        p, cross = None, None
+        if self._posterior_hidden is not None:
+            p = self._posterior(self._posterior_hidden[part], wanted, spec)
+            if spec.cross_entropy:
+                logits -= logits.amax(1, keepdim=True)  # so that little cancels between Σ p ℓ and the normaliser
+                cross = _dot(p.probs, logits)
+        q = _normalised(logits, wanted, spec)
+        scores = _scores(q, p, candidates, None if cross is None else q.normaliser[:, 0] - cross, spec)
+        return _Chunk(spec, scores, q.probs, p.probs if p is not None and spec.cross_entropy else None)
+
+    def _posterior(self, hidden: Tensor, wanted: Tensor, spec: ScoreSpec) -> "_Distribution":
+        layer = _Layer(self._posterior_head.weight, self._posterior_head.bias, spec.temperature)
+        logits = layer.logits(hidden)
+        layer.correct_(logits, hidden, wanted)
+        return _normalised(logits, wanted, spec)
+
+
+class _Distribution(NamedTuple):
+    """One distribution per position of a chunk."""
+
+    probs: Tensor  # [t, vocabulary]
+    normaliser: Tensor  # [t, 1], logarithm
+    chosen: Tensor  # [t, 1 + n] log-probabilities of the target and the candidates
+    measured: Tensor  # [m, vocabulary] log-probabilities of the positions whose entropy is asked for
+
+
+def _normalised(logits: Tensor, wanted: Tensor, spec: ScoreSpec) -> _Distribution:
+    """Takes `logits` over: the probabilities come in their place."""
+    chosen, measured = logits.gather(1, wanted), logits[spec.measured_rows].clone()
+    peak, place = logits.max(1, keepdim=True)
+    # The fused kernel works row by row, so on the CPU its result may take its input's place (a test watches that).
+    probs = torch.softmax(logits, 1, out=logits) if logits.is_cpu else torch.softmax(logits, 1)
+    normaliser = peak - probs.gather(1, place).log()
+    return _Distribution(probs, normaliser, chosen.sub_(normaliser), measured.sub_(normaliser[spec.measured_rows]))
+
+
+def _scores(
+    q: _Distribution, p: _Distribution | None, candidates: Tensor, cross_entropy: Tensor | None, spec: ScoreSpec
+) -> Scores:
+    chosen_p = torch.zeros_like(q.chosen) if p is None else p.chosen
+    zeros = torch.zeros_like(q.chosen[:, 0])
+    entropy, kl = torch.full_like(zeros, torch.nan), zeros if p is None else torch.full_like(zeros, torch.nan)
+    rows = spec.measured_rows
+    entropy[rows] = -_sum_products(q.probs[rows], q.measured)
+    if p is not None:
+        probs = p.probs[rows]
+        kl[rows] = _sum_products(probs, p.measured) - _sum_products(probs, q.measured)
+    return Scores(
+        target_logprobs=q.chosen[:, 0],
+        candidate_logprobs=q.chosen[:, 1:],
+        cross_entropy=zeros if cross_entropy is None else cross_entropy,
+        candidates=candidates,
+        posterior_target_logprobs=chosen_p[:, 0],
+        posterior_candidate_logprobs=chosen_p[:, 1:],
+        entropy=entropy,
+        kl=kl,
+    )
+
+
+class _Gradients:
+    """Of hidden states and of the output layer's parameters, as far as they are needed, added up over chunks.
+
+    The parameters' are float32, since many small contributions are added up; `scaled` gives them their own dtype.
+    """
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needed: tuple[bool, ...]) -> None:
+        self._inputs = (hidden, weight, bias)
+        self._hidden = torch.empty_like(hidden) if needed[0] else None
+        self._weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
+        self._bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needed[2] else None
+
+    def add(self, part: slice, grad_logits: Tensor) -> None:
+        """grad_logits: float32 [t, vocabulary]."""
+        hidden, weight, _ = self._inputs
+        if self._bias is not None:
+            self._bias += grad_logits.sum(0)
+        rounded = grad_logits.to(hidden.dtype)
+        if self._hidden is not None:
+            torch.mm(rounded, weight, out=self._hidden[part])
+        if self._weight is not None:
+            _add_product_(self._weight, rounded.T, hidden[part])
+
+    def scaled(self, factor: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Hands the gradients over, times the scalar `factor`."""
+        # On the CPU it costs nothing to see that the whole weight needs no pass.
+        found = (self._hidden, self._weight, self._bias)
+        if factor is not None and not (factor.is_cpu and float(factor) == 1.0):
+            for gradient in found:
+                if gradient is not None:
+                    gradient *= factor
+        hidden, weight, bias = (
+            None if gradient is None or like is None else gradient.to(like.dtype)
+            for gradient, like in zip(found, self._inputs, strict=True)
         )
+        return hidden, weight, bias
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, with a float32 total."""
+    if right.dtype == torch.float32:
+        total.addmm_(left, right)
+    elif right.is_cuda and _FLOAT32_PRODUCTS:
+        total += torch.mm(left, right, out_dtype=torch.float32)
+    else:
+        for start in range(0, total.shape[0], _WEIGHT_ROWS):
+            rows = slice(start, start + _WEIGHT_ROWS)
+            total[rows] += left[rows] @ right
 
 
 def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
@@ -131,68 +365,45 @@ def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
     )
 
 
-def _score_chunk(out: Scores, part: slice, log_q: Tensor, log_p: Tensor | None, spec: ScoreSpec) -> None:
-    """Fills rows `part` of `out` from the chunk's log-probabilities, both [chunk, vocabulary]."""
-    targets = spec.targets[part][:, None]
-    q = log_q.exp()
-    out.entropy[part] = -_sum_products(q, log_q)
-    out.target_logprobs[part] = log_q.gather(1, targets)[:, 0]
-    if spec.num_candidates:
-        out.candidates[part] = _candidates(q, part, spec)
-        out.candidate_logprobs[part] = log_q.gather(1, out.candidates[part])
-    if log_p is not None:
-        p = log_p.exp()
-        cross_entropy = -_sum_products(p, log_q)
-        out.kl[part] = _sum_products(p, log_p) + cross_entropy
-        out.posterior_target_logprobs[part] = log_p.gather(1, targets)[:, 0]
-        out.posterior_candidate_logprobs[part] = log_p.gather(1, out.candidates[part])
-        if spec.cross_entropy:
-            out.cross_entropy[part] = cross_entropy
+def _fill(out: Scores, part: slice, scores: Scores) -> None:
+    for whole, own in zip(out, scores, strict=True):
+        whole[part] = own
 
 
-def _candidates(q: Tensor, part: slice, spec: ScoreSpec) -> Tensor:
+def _candidates(logits: Tensor, spec: ScoreSpec) -> Tensor:
     if spec.candidates is not None:
-        return spec.candidates[part]
-    assert spec.uniforms is not None
-    drawn = draw_candidates(q, spec.uniforms[part], spec.top_k)
+        return spec.candidates
+    if spec.uniforms is None:
+        return spec.targets.new_empty((len(spec.targets), 0))
+    drawn = draw_candidates(logits, spec.uniforms, spec.top_k)
     if spec.force_target:
-        targets = spec.targets[part]
-        missing = (drawn != targets[:, None]).all(1)
-        drawn[:, -1] = torch.where(missing, targets, drawn[:, -1])
+        missing = (drawn != spec.targets[:, None]).all(1)
+        drawn[:, -1] = torch.where(missing, spec.targets, drawn[:, -1])
     return drawn
 
 
-def draw_candidates(q: Tensor, uniforms: Tensor, top_k: int) -> Tensor:
-    """int64 [T, n]: for each uniform number, the token at that quantile of q [T, V] cut to its top k.
+def draw_candidates(logits: Tensor, uniforms: Tensor, top_k: int) -> Tensor:
+    """int64 [T, n]: for each uniform number, the token at that quantile of softmax(logits) [T, V] cut to its top k.
 
     Inverse-CDF sampling, so that the draw is a function of q and of the uniforms alone.
     """
-    if 0 < top_k < q.shape[1]:
-        weights, tokens = q.topk(top_k, dim=1)
-    else:
-        weights, tokens = q, None
-    cumulative = weights.cumsum(1)
+    tokens = None
+    if 0 < top_k < logits.shape[1]:
+        logits, tokens = logits.topk(top_k, dim=1)
+    cumulative = logits.softmax(1).cumsum(1)
     picks = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
-    picks.clamp_(max=weights.shape[1] - 1)
+    picks.clamp_(max=logits.shape[1] - 1)
     return picks if tokens is None else tokens.gather(1, picks)
 
 
-def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    return torch.log_softmax(nn.functional.linear(hidden, weight, bias).float() / temperature, dim=-1)
-
-
-def _posterior_log_probs(hidden: Tensor, head: ScoringHead, part: slice, spec: ScoreSpec) -> Tensor:
-    return _log_probs(hidden[part], head.weight, head.bias, spec.temperature)
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """[t]: the products of rows, without a tensor of their elements' products."""
+    return torch.bmm(left[:, None], right[:, :, None])[:, 0, 0]
 
 
 def _sum_products(p: Tensor, log_p: Tensor) -> Tensor:
     """Σ p log p over the vocabulary with 0 · (−∞) = 0."""
     return (p * log_p).nan_to_num_(nan=0.0).sum(-1)
-
-
-def _chunks(total: int, size: int) -> list[slice]:
-    step = size if size > 0 else max(total, 1)
-    return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
 
 def _gathered(head: ScoringHead, weight: Tensor) -> AbstractContextManager:

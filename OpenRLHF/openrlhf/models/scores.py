@@ -20,6 +20,8 @@ class ScoreSpec:
     force_target: the generated token is always among those drawn: where missing, it replaces the last.
     temperature: τ of q and p.
     cross_entropy: also CE(p, q) in closed form; needs a posterior.
+    measured: bool [T], the positions whose entropy and KL are computed, or one answer for all of them. Only logs want
+        these, and they are the only scores that need work of their own over the whole vocabulary.
     chunk_size: positions per chunk; memory grows with it, results do not depend on it.
     """
 
@@ -30,6 +32,7 @@ class ScoreSpec:
     force_target: bool = True
     temperature: float = 1.0
     cross_entropy: bool = False
+    measured: Tensor | bool = True
     chunk_size: int = 512
 
     def __post_init__(self) -> None:
@@ -41,11 +44,26 @@ class ScoreSpec:
         source = self.candidates if self.uniforms is None else self.uniforms
         return 0 if source is None else source.shape[1]
 
-    def part(self, positions: Tensor) -> ScoreSpec:
-        """The same for some of the scored positions; int64 indices."""
-        uniforms = None if self.uniforms is None else self.uniforms[positions]
-        candidates = None if self.candidates is None else self.candidates[positions]
-        return replace(self, targets=self.targets[positions], uniforms=uniforms, candidates=candidates)
+    @property
+    def measured_rows(self) -> Tensor | slice:
+        """An index of the positions whose entropy and KL are computed."""
+        if isinstance(self.measured, bool):
+            return slice(None) if self.measured else slice(0)
+        return self.measured
+
+    def part(self, positions: slice | Tensor) -> ScoreSpec:
+        """The same for some of the scored positions; a slice or int64 indices."""
+        return replace(
+            self,
+            targets=self.targets[positions],
+            uniforms=None if self.uniforms is None else self.uniforms[positions],
+            candidates=None if self.candidates is None else self.candidates[positions],
+            measured=self.measured if isinstance(self.measured, bool) else self.measured[positions],
+        )
+
+    def again(self, candidates: Tensor) -> ScoreSpec:
+        """The same a second time, for candidates [T, n] that were drawn before."""
+        return replace(self, uniforms=None, candidates=candidates, measured=False)
 
 
 class Scores(NamedTuple):
@@ -57,5 +75,5 @@ class Scores(NamedTuple):
     candidates: Tensor  # [T, n] int64
     posterior_target_logprobs: Tensor  # [T] log p(z_t); zeros without a posterior
     posterior_candidate_logprobs: Tensor  # [T, n] log p(a_i); zeros without a posterior
-    entropy: Tensor  # [T] of q, in nats
-    kl: Tensor  # [T] KL(p ‖ q) in nats; zeros without a posterior
+    entropy: Tensor  # [T] of q, in nats; NaN where it was not asked for
+    kl: Tensor  # [T] KL(p ‖ q) in nats; likewise, and zeros without a posterior

@@ -29,6 +29,9 @@ class AsideRow:
 class Objective(ABC):
     """One instance per rank; it keeps nothing between steps.
 
+    sums_over_tokens: the loss is a sum over scored tokens, and a token's term depends on its own scores, columns and
+        weight alone. Its gradient is then made while each chunk of tokens is scored, from `loss` on that part of the
+        micro-batch, instead of in a second pass. Losses of whole rows (ratios of sequences, pairs) say False.
     rows_per_sample: consecutive rows that belong together, 2 for pairs.
     needs_posterior: score each row under a second model too (its rows carry the example's hint, if any).
     running_means: tallied names of which the offline trainer also keeps a running mean.
@@ -36,6 +39,7 @@ class Objective(ABC):
         the held-out samples (of the training samples where none are held out).
     """
 
+    sums_over_tokens: ClassVar[bool] = False
     rows_per_sample: ClassVar[int] = 1
     needs_posterior: ClassVar[bool] = False
     running_means: ClassVar[tuple[str, ...]] = ()
@@ -53,7 +57,7 @@ class Objective(ABC):
 
     def spec(self, batch: MicroBatch) -> ScoreSpec:
         """What the output layer has to compute; how many positions at once is the learner's to say."""
-        return ScoreSpec(targets=batch.rows.targets)
+        return ScoreSpec(targets=batch.rows.targets, measured=False)
 
     def weighted(self, examples: Sequence[Example]) -> list[Example]:
         """A global batch with its weights: by default every scored token of the batch counts alike."""
@@ -94,6 +98,11 @@ def tally_pairs(chosen: Tensor, rejected: Tensor, tally: Tally) -> None:
     tally.add("acc", (chosen > rejected).float())
     tally.add("chosen_reward", chosen)
     tally.add("reject_reward", rejected)
+
+
+def tally_measured(name: str, values: Tensor, batch: MicroBatch, tally: Tally) -> None:
+    """The mean of a number per scored token [T] that is only known for the micro-batch's `measured` positions."""
+    tally.add(name, values[batch.real & batch.measured])
 
 
 def tally_engine_gap(logprobs: Tensor, batch: MicroBatch, tally: Tally) -> None:

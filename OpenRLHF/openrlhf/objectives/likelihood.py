@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class LikelihoodObjective(Objective):
     """`logged_as`: under which the likelihood is logged."""
 
+    sums_over_tokens = True
+
     logged_as: str = "gpt_loss"
 
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlhf.models.scores import Scores, ScoreSpec
-from openrlhf.objectives.base import Objective, tally_engine_gap
+from openrlhf.objectives.base import Objective, tally_engine_gap, tally_measured
 from openrlhf.objectives.kl import kl_penalty
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 class PolicyObjective(Objective):
     """Reads the columns "advantage" and "old_logprob"; with `kl`, an estimator of the KL term, also "reference".
 
+    A subclass whose ratios are those of whole sequences sets `sums_over_tokens` to False.
+
     temperature: of the policy, as it was sampled from.
     """
+
+    sums_over_tokens = True
 
     eps_clip: float
     temperature: float = 1.0
@@ -37,7 +41,7 @@ class PolicyObjective(Objective):
         return self.kl is not None
 
     def spec(self, batch: MicroBatch) -> ScoreSpec:
-        return ScoreSpec(targets=batch.rows.targets, temperature=self.temperature)
+        return ScoreSpec(targets=batch.rows.targets, temperature=self.temperature, measured=batch.measured)
 
     def advantages(self, scores: Scores, batch: MicroBatch) -> Tensor:
         """A_t, float32 [T] without gradient: for methods that change it by what the scores say."""
@@ -53,7 +57,7 @@ class PolicyObjective(Objective):
         tally.add("clipped_share", (clipped * advantages < ratio * advantages)[real].float())
         tally.add("policy_shift", -log_ratio.detach()[real])
         tally.add_maximum("ratio", ratio.detach()[real])
-        tally.add("entropy", outputs.entropy[real])
+        tally_measured("entropy", outputs.entropy, batch, tally)
         if self.temperature == 1.0:
             tally_engine_gap(logprobs, batch, tally)
         loss = -(surrogate * batch.token_weights).sum()

@@ -37,7 +37,7 @@ class FrozenActor:
     @torch.no_grad()
     def logprobs(self, rows: RaggedRows, temperature: float = 1.0) -> Tensor:
         """float32 [T], log-probabilities of the scored tokens."""
-        spec = ScoreSpec(targets=rows.targets, chunk_size=self._chunk_size, temperature=temperature)
+        spec = ScoreSpec(rows.targets, temperature=temperature, measured=False, chunk_size=self._chunk_size)
         return Scores(*self._engine(rows, spec)).target_logprobs
 
 

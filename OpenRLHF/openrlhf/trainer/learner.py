@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -16,7 +16,7 @@ from openrlhf.experience.micro_batch import MicroBatch, collate
 from openrlhf.models.parameters import Network
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scalar import ScalarModel
-from openrlhf.models.scorer import ScoringHead
+from openrlhf.models.scorer import ScoringHead, TokenLoss
 from openrlhf.models.scores import Scores
 from openrlhf.objectives.base import AsideRow, Objective
 from openrlhf.trainer.deepspeed_setup import build_optimizer, deepspeed_config, initialize, local_device
@@ -130,13 +130,13 @@ class Learner:
     ) -> None:
         """tokens: of the whole step on all ranks, of which each micro-batch's balancing loss gets its share."""
         batch = self._collate(objective, examples, figures)
-        outputs, balance = self._forward(objective, batch)
-        loss = objective.loss(outputs, batch, tally)
+        loss, value, balance = self._loss(objective, batch, tally)
         if balance is not None and self.network.balance is not None:
             share = _real_tokens(examples) / max(tokens, 1)
             tally.add_total("aux_loss", float(balance.detach()) * share)
-            loss = loss + balance * (share * self.network.balance.coef)
-        tally.add_total("loss", float(loss.detach()))
+            term = balance * (share * self.network.balance.coef)
+            loss, value = loss + term, value + term.detach()
+        tally.add_total("loss", float(value))
         tally.add_total("trained_tokens", batch.tokens)
         # DeepSpeed averages over ranks, while the loss is a share of a sum over the whole batch.
         self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
@@ -153,6 +153,22 @@ class Learner:
             batch.columns["reference"] = self.reference.logprobs(batch.rows)
         return batch
 
+    def _loss(self, objective: Objective, batch: MicroBatch, tally: Tally) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss to differentiate, its value (tokens included that other ranks of this row score), and the balancing
+        loss of a mixture of experts."""
+        if isinstance(self.network, ScalarModel) or not objective.sums_over_tokens:
+            outputs, balance = self._forward(objective, batch)
+            loss = objective.loss(outputs, batch, tally)
+            return loss, loss.detach(), balance
+
+        def token_loss(scores: Scores, part: slice | Tensor) -> Tensor:
+            return objective.loss(scores, batch.part(part), Tally())  # the tally is of the whole micro-batch, below
+
+        scores, loss, balance = self._scores(objective, batch, token_loss)
+        with torch.no_grad():
+            value = objective.loss(scores, batch, tally)
+        return loss, value, balance
+
     def _outputs(self, objective: Objective, batch: MicroBatch) -> Scores | Tensor:
         return self._forward(objective, batch)[0]
 
@@ -162,14 +178,20 @@ class Learner:
         if isinstance(self.network, ScalarModel):
             values = self.engine(batch.rows)
             return (values, None) if self.network.balance is None else values
+        scores, balance = self._scores(objective, batch)
+        return scores, balance
+
+    def _scores(self, objective: Objective, batch: MicroBatch, token_loss: TokenLoss | None = None) -> tuple[Any, ...]:
+        """`Scores`, the loss if `token_loss` makes one, the balancing loss or None."""
         posterior_hidden, posterior_head = None, None
         if objective.needs_posterior and self.posterior is not None and batch.posterior_rows is not None:
             posterior_hidden = self.posterior.hidden(batch.posterior_rows)
             posterior_head = self.posterior.head
         spec = replace(objective.spec(batch), chunk_size=self.config.model.score_chunk_size)
-        scores = self.engine(batch.rows, spec, posterior_hidden, posterior_head)
+        outputs = self.engine(batch.rows, spec, posterior_hidden, posterior_head, token_loss)
         fields = len(Scores._fields)
-        return Scores(*scores[:fields]), scores[fields] if self.network.balance is not None else None
+        scalars = outputs[fields:] if self.network.balance is not None else (*outputs[fields:], None)
+        return Scores(*outputs[:fields]), *scalars
 
     @torch.no_grad()
     def evaluate(self, micro_batches: MicroBatches) -> Tally:

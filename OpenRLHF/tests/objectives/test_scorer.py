@@ -130,9 +130,9 @@ def test_candidates_follow_the_quantiles_of_the_cut_distribution() -> None:
     q = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
     uniforms = torch.tensor([[0.0, 0.56, 0.58, 0.99]])
     # top 2 are tokens 1 (0.4) and 3 (0.3): renormalised 4/7 = 0.571 and 3/7
-    assert draw_candidates(q, uniforms, top_k=2).tolist() == [[1, 1, 3, 3]]
+    assert draw_candidates(q.log(), uniforms, top_k=2).tolist() == [[1, 1, 3, 3]]
     # uncut, in vocabulary order: 0.1, 0.5, 0.7, 1.0
-    assert draw_candidates(q, uniforms, top_k=0).tolist() == [[0, 2, 2, 3]]
+    assert draw_candidates(q.log(), uniforms, top_k=0).tolist() == [[0, 2, 2, 3]]
 
 
 def test_the_generated_token_replaces_the_last_candidate_only_where_it_is_missing() -> None:
