@@ -69,7 +69,14 @@ def declared(folder: Path, name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "command", "own"),
     [
-        ("hint_weighted", "train_ppo_ray", ("--hint_bound", "0.5", "--eps_clip", "0.3")),
+        (
+            "hint_weighted",
+            "train_ppo_ray",
+            (
+                *("--hint_bound", "0.5", "--eps_clip", "0.3"),
+                *("--init_kl_coef", "0.01", "--colocate_actor_ref", "--ref_num_gpus_per_node", "1"),
+            ),
+        ),
         ("exact_on_all", "train_ppo_ray_intro", ("--all_temperature", "0.9")),
     ],
 )
@@ -95,6 +102,8 @@ def test_a_method_in_a_file_of_its_own_trains_three_steps_on_ray_and_vllm(
         assert step["train/kept"] == 16  # every rollout is trained on, right or wrong
         assert 0 < step["train/accuracy"] < 1
         assert step["train/grad_norm"] > 0
+        assert "train/critic_loss" not in step
+        assert ("train/kl" in step) == (name == "hint_weighted")  # a reference model beside the policy
     if name == "hint_weighted":
         assert all(abs(step["train/hint_gap"]) <= 0.5 for step in steps)
         assert any(step["train/hint_gap"] != 0 for step in steps)

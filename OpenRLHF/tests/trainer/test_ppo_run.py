@@ -130,18 +130,6 @@ def test_everything_colocated_with_kl_loss_moving_average_and_pretraining_text(f
     assert [f.name for f in (folder / "colocated_ckpt").glob("*_hf")] == ["global_step2_hf"]
 
 
-@pytest.mark.slow
-def test_grpo_shares_devices_with_the_reference_and_leaves_equal_groups_out(folder: Path) -> None:
-    rewards = ("--remote_rm_url", str(folder / "reward.py"), "--dynamic_filtering")
-    run(folder, "grpo", "--advantage_estimator", "group_norm", "--colocate_actor_ref", *rewards)
-    rows = metrics(folder, "grpo")
-    for row in rows:
-        assert "train/critic_loss" not in row
-        assert row["train/optimizer_steps"] + row["train/skipped_steps"] == 2
-    assert sum(row["train/filtered_groups"] for row in rows) > 0
-    assert not (folder / "grpo_ckpt" / "_critic").exists()
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
