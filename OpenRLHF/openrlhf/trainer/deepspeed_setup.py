@@ -60,13 +60,20 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
 
 
+def sharding_stage(config: TrainConfig) -> int:
+    """--zero_stage, but 0 for a single rank on the CPU: there ZeRO-3 has nothing to share or to offload, while its
+    copies and hooks took half of a step again, and twice the memory."""
+    alone = dist.get_world_size() == 1 and not torch.cuda.is_available()
+    return 0 if alone else config.deepspeed.zero_stage
+
+
 def deepspeed_config(config: TrainConfig, *, trainable: bool, offload_parameters: bool = False) -> dict:
     """DeepSpeed's own configuration.
 
     Batch sizes mean nothing to DeepSpeed here: accumulation boundaries are set by the learner, and the loss carries
     its own normalisation. `gradient_accumulation_steps` is 2 so that its offloading code expects accumulation.
     """
-    settings, stage = config.deepspeed, config.deepspeed.zero_stage
+    settings, stage = config.deepspeed, sharding_stage(config)
     world_size = dist.get_world_size()
     offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     zero: dict[str, Any] = {"stage": stage}

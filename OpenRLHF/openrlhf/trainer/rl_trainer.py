@@ -104,7 +104,7 @@ class RLTrainer:
         with self.progress.phase("train"):
             if sleepy:
                 self.roles.engines.sleep()  # colocated engines give their memory to the update
-            prepared, figures = self.roles.assembler.prepare(rollouts, self.state.kl_coef)
+            prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
             metrics = {**rollout_metrics(prepared), **figures}
             self.trainers("wake")
             metrics.update(self.update(prepared))

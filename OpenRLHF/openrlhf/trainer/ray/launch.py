@@ -1,5 +1,6 @@
 """Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -147,7 +148,12 @@ def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share],
         # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
         first = number * size if config.placement.colocate_all_models else 0
         bundles = list(range(first, first + size))
-        settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
+        settings = actor_options(
+            tensor_parallel_size=size,
+            gpus_per_worker=share.gpus,
+            bundle_indices=bundles,
+            threads=1 if share.gpus else max(1, (os.cpu_count() or 1) // engine.engines),
+        )
         settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)
         actors.append(

@@ -9,6 +9,7 @@ from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.worker import Worker
+from openrlhf.utils.heap import heap_environment
 
 
 class RankError(RuntimeError):
@@ -39,8 +40,14 @@ class RayRoleGroup(RoleGroup):
         self.world_size = world_size
         self._role = role
         self._timeout = step_timeout
-        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // (world_size + 1))
-        environment = {"env_vars": {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}}
+        # Roles take turns on CPUs, so each may use all cores.
+        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // world_size)
+        variables = {
+            **WORKER_ENVIRONMENT,
+            "OMP_NUM_THREADS": str(threads),
+            **({} if share.gpus else heap_environment()),
+        }
+        environment = {"env_vars": variables}
         worker: Any = ray.remote(worker_class)
         self.ranks: list[Any] = [
             worker.options(
