@@ -164,16 +164,19 @@ class HfEngine:
                 return end, text[: min(places)]
         raise AssertionError("the whole text has the stop string, so one of its beginnings has it")
 
-    def sleep(self) -> None:
+    def sleep(self, keep_weights: bool) -> None:
         if self._can_sleep:
             import torch
 
             self._model.to("cpu")
             torch.cuda.empty_cache()
 
-    def wake(self) -> None:
+    def wake_weights(self) -> None:
         if self._can_sleep:
             self._model.to(self.device)
+
+    def wake_cache(self) -> None:
+        """Nothing: the cache of a batch lives as long as the batch."""
 
     def shutdown(self) -> None:
         self.shutdown_weight_transfer_engine()

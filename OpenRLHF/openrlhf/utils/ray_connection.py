@@ -16,6 +16,18 @@ def connect(**options: Any) -> None:
         start_local_ray(**options)
 
 
+def see_own_gpus() -> None:
+    """In a Ray worker, before CUDA is initialised: the GPUs that Ray gave to this process are the only ones it sees.
+
+    Ray does this itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to: then every rank would
+    take the first GPU of its machine.
+    """
+    import ray
+
+    if ray.is_initialized() and (own := ray.get_gpu_ids()):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, own))
+
+
 def start_local_ray(**options: Any) -> None:
     """Starts a Ray of this process's own: every port on loopback, no dashboard. options: more of `ray.init`'s.
 

@@ -187,6 +187,22 @@ def test_colocated_engines_fill_exactly_the_actor_gpus():
         intro("--colocate_all_models", "--vllm_num_engines", "4")
 
 
+def test_colocated_engines_are_as_many_as_fill_the_gpus_where_nothing_is_said():
+    args, notes = intro("--colocate_all_models", "--actor_num_gpus_per_node", "4")
+    assert args.config.engine.engines == 4
+    assert notes == ["4 engines fill the actor's 4 GPUs (--vllm_num_engines chooses another number)."]
+    halves = ["--colocate_all_models", "--vllm_tensor_parallel_size", "2"]
+    assert intro(*halves)[0].config.engine.engines == 4
+    assert intro(*halves, "--actor_num_gpus_per_node", "2")[1] == []  # one engine is what one expects
+    with pytest.raises(UserError, match="8 GPUs, of which --vllm_tensor_parallel_size 3 is no divisor"):
+        intro("--colocate_all_models", "--vllm_tensor_parallel_size", "3")
+
+
+def test_a_hugging_face_engine_has_one_gpu():
+    with pytest.raises(UserError, match="but --vllm_tensor_parallel_size is 2"):
+        intro("--rollout_engine", "hf", "--vllm_tensor_parallel_size", "2")
+
+
 def test_policy_and_reference_on_the_same_gpus_have_equally_many():
     flags = ["--colocate_actor_ref", "--ref_num_gpus_per_node", "4"]
     with pytest.raises(UserError, match="--actor_num_gpus_per_node is 8 and --ref_num_gpus_per_node is 4"):

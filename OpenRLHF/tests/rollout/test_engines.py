@@ -224,8 +224,9 @@ def test_a_generation_given_up_half_way_leaves_no_request_behind(engine):
 def test_sleep_and_wake_change_nothing_on_the_cpu(engine):
     request = Request((0,), tuple(range(60, 70)), seed=5)
     before = run(engine, [request], Sampling(max_new_tokens=8))
-    engine.sleep()
-    engine.wake()
+    engine.sleep(keep_weights=True)
+    engine.wake_weights()
+    engine.wake_cache()
     assert run(engine, [request], Sampling(max_new_tokens=8)) == before
 
 
