@@ -42,6 +42,8 @@ def rl_rules(config: RLConfig) -> tuple[RLConfig, list[str]]:
     if config.kl.use_kl_loss and config.kl.kl_estimator == "k1":
         notes.append("--kl_estimator k1 has an expected gradient of zero as a loss: k2 or k3 pulls to the reference.")
     _check_sampling(config)
+    if any("\\n" in text for text in config.rollout.stop):
+        notes.append("--stop contains a backslash and an n: in bash, write $'…\\n…' for a line break.")
     if config.data.pretrain_data and not config.method.takes_pretraining:
         raise UserError(f"--pretrain_data: {config.method.title} adds no loss on plain text; remove it")
     for rule in (_settle_engines, _settle_sleep):
@@ -203,6 +205,8 @@ def _check_kl(config: RLConfig) -> None:
 
 def _check_sampling(config: RLConfig) -> None:
     rollout, evaluation = config.rollout, config.evaluation
+    if "" in rollout.stop:
+        raise UserError("--stop has an empty text, which every response contains: remove it")
     if config.method.needs_groups and rollout.n_samples_per_prompt < 2:
         raise UserError(
             f"{config.method.title} needs several responses to the same prompt, but --n_samples_per_prompt is"

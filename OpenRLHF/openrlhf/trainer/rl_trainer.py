@@ -72,7 +72,10 @@ class RLTrainer:
         if state.sampler:
             self.sampler.load_state_dict(state.sampler)
         self.sampling = Sampling(
-            temperature=rollout.temperature, top_p=rollout.top_p, max_new_tokens=rollout.generate_max_len
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            max_new_tokens=rollout.generate_max_len,
+            stop=rollout.stop,
         )
         self.progress = Progress(plan.steps, state.step)
 

@@ -1,6 +1,7 @@
 """Connects to Ray: to the cluster that is named, or to one of this process's own."""
 
 import os
+import sys
 from typing import Any
 
 
@@ -22,9 +23,8 @@ def see_own_gpus() -> None:
     Ray does this itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to: then every rank would
     take the first GPU of its machine.
     """
-    import ray
-
-    if ray.is_initialized() and (own := ray.get_gpu_ids()):
+    ray = sys.modules.get("ray")  # there in every worker of Ray's; a rank without Ray need not have it
+    if ray is not None and ray.is_initialized() and (own := ray.get_gpu_ids()):
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, own))
 
 

@@ -160,6 +160,13 @@ def test_a_sleeping_trainer_needs_zero_3_and_has_nothing_to_move_under_adam_offl
     assert not intro("--deepspeed_enable_sleep", "--adam_offload", "--zero_stage", "2")[0].deepspeed_enable_sleep
 
 
+def test_texts_to_stop_at_are_not_empty_and_a_literal_line_break_is_pointed_out():
+    assert intro("--stop", "\n\n", "Q:")[0].config.rollout.stop == ("\n\n", "Q:")
+    with pytest.raises(UserError, match="--stop has an empty text"):
+        intro("--stop", "Q:", "")
+    assert "backslash" in intro("--stop", "\\n")[1][0]
+
+
 def test_the_rollout_batch_is_a_multiple_of_the_actor_ranks():
     with pytest.raises(UserError, match="--rollout_batch_size 100 cannot be shared equally by 16"):
         intro("--rollout_batch_size", "100", "--actor_num_nodes", "2")

@@ -205,6 +205,24 @@ def test_a_stop_string_ends_a_completion_and_is_cut_off_its_text(engine):
     assert len(stopped.token_ids) < len(free.token_ids)
 
 
+def test_the_tokens_of_a_stop_string_belong_to_the_completion_and_none_behind_it(engine, model_path):
+    """What is trained on: a token a byte here, so the completion ends with the stop string's last letter."""
+    tokenizer = load_tokenizer(model_path)
+    request = Request((0,), tuple(range(60, 70)), seed=5)
+    free = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=24))[0,]
+    written = tokenizer.decode(free.token_ids)
+    stop = next(
+        pair
+        for at in range(3, len(written) - 3)
+        if (pair := written[at : at + 2]).isascii() and pair.isprintable() and written.index(pair) == at
+    )
+    stopped = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=24, stop=("never said", stop)))[0,]
+    whole = written[: written.index(stop) + len(stop)]
+    assert tokenizer.decode(stopped.token_ids) == whole
+    assert stopped.text + stop == whole
+    assert stopped.logprobs == pytest.approx(free.logprobs[: len(stopped.token_ids)], abs=1e-4)
+
+
 @pytest.mark.parametrize(("length", "said"), [(LENGTH_LIMIT, "has 128 tokens"), (0, "empty prompt")])
 def test_a_prompt_that_cannot_be_continued_is_named_before_anything_runs(engine, length, said):
     bad = Request((3, 1), tuple(i % 200 for i in range(length)), seed=1)

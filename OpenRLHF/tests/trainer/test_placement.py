@@ -42,7 +42,8 @@ def test_an_engine_that_would_straddle_nodes_without_need_is_refused() -> None:
 def test_two_nodes_with_a_placement_that_interleaves(tmp_path: Path) -> None:
     """A collective of all ranks, each rank's own GPU without Ray's help, and the name of a node that dies."""
     program = Path(__file__).with_name("two_nodes.py")
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray listens on loopback
     done = subprocess.run(
         [sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
