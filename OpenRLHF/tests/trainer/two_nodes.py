@@ -1,45 +1,28 @@
 """Two Ray nodes on this machine, each with two GPUs that do not exist; `test_placement.py` reads what this prints."""
 
 import os
+import sys
 import time
 from typing import Any
 
 import ray
-import torch
-import torch.distributed as dist
+from learner_program import FLAGS, examples
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group
 
 from configuring import rl_config
-from openrlhf.experience.example import MicroBatches
+from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.ray import cluster
 from openrlhf.trainer.ray.cluster import Bundles, place
 from openrlhf.trainer.ray.role_group import RankError, RayRoleGroup
-from openrlhf.trainer.worker import TokenValues, Worker
 
 # Ray's strategy for a group that is to be spread puts neighbouring bundles on different nodes.
 SPREAD = {"STRICT_PACK": "SPREAD", "PACK": "SPREAD"}
 
 
-class Rank(Worker):
-    """A rank without a model, whose GPUs must not be touched: there are none."""
-
-    def setup(self, host: str, port: int) -> None:
-        os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port), RANK=str(self.rank), WORLD_SIZE=str(self.world_size))
-        dist.init_process_group("gloo")
-
-    def load(self) -> None: ...
-
-    def score(self, micro_batches: MicroBatches) -> TokenValues:
-        return []
-
+class Rank(PolicyWorker):
     def gpu(self) -> str:
         return os.environ["CUDA_VISIBLE_DEVICES"]
-
-    def total(self) -> int:
-        own = torch.tensor(self.rank)
-        dist.all_reduce(own)
-        return int(own)
 
     def hang(self) -> None:
         time.sleep(600)
@@ -60,10 +43,12 @@ def main() -> None:
     print("nodes:", *share.nodes)
     bundles = [cluster.engine_bundles(share, number, 2, colocated=True) for number in range(2)]
     assert [name for _, name in bundles] == [share.nodes[0], share.nodes[2]]
-    group = RayRoleGroup("actor", Rank, rl_config(), share, 4, step_timeout=60)
+    config = rl_config(**FLAGS, pretrain=sys.argv[1], micro_train_batch_size=2)
+    group = RayRoleGroup("actor", Rank, config, share, 4, step_timeout=180)
     group.begin_setup()()
     print("gpus:", *group.call("gpu"))
-    print("sum:", *group.call("total"))
+    losses = [group.begin_train_step(examples(), 1e-2, {})().totals["loss"] for _ in range(2)]
+    print("losses:", *losses)
     pending = group.begin("hang", [()] * 4)
     nodes.remove_node(second, allow_graceful=False)
     try:
