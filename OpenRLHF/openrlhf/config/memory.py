@@ -156,7 +156,8 @@ def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list
         ("float32 gradients", at_once * 4 * bool(states and model.bf16), step),
         ("gathered layers", gathered, working),
         ("activations", activations, frozenset(("update",))),
-        ("output layer", logits + shape.embedding * 4, frozenset(("update",))),
+        # The gradient is added up in float32; in bf16 each chunk's part is a tensor of its own.
+        ("output layer", logits + shape.embedding * 4 * (2 if model.bf16 else 1), frozenset(("update",))),
         ("a layer's activations", layer + logits, frozenset(("score",))),
     ]
     if role == "actor":
@@ -182,7 +183,8 @@ def _frozen(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list[
     work += (2 * shape.layer + shape.embedding) * width * (sharded or offloaded)
     parts = [
         ("weights", 0.0 if offloaded else shape.parameters * width / (ranks if sharded else 1), LOADED),
-        ("scoring", work, frozenset(("score",))),
+        # Rewards are given while others are still being generated.
+        ("scoring", work, frozenset(("score",) if role == "reference" else ("generate",))),
     ]
     found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size]
     return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]

@@ -68,6 +68,11 @@ class Completion:
     text: str
 
 
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """What stands before the first of the stop strings; the whole text where there is none."""
+    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
+
+
 class RolloutEngine(Protocol):
     """One copy of the model that generates. Implementations: `vllm_engine`, `hf_engine`."""
 

@@ -60,6 +60,13 @@ def test_a_colocated_critic_counts_beside_the_policy():
     assert ledger(apart, {"actor": SHAPE, "critic": SHAPE}, 80.0) == ledger(apart, {"actor": SHAPE}, 80.0)
 
 
+def test_reward_models_score_while_engines_generate_and_the_reference_after_that():
+    config = settings("--reward_pretrain", "r", command="train_ppo_ray")
+    holdings = ledger(config, {"actor": SHAPE, "reference": SHAPE, "reward0": SHAPE})
+    scoring = {holding.role: holding.phases for holding in holdings if holding.name == "scoring"}
+    assert scoring == {"reference": {"score"}, "reward0": {"generate"}}
+
+
 def test_a_reference_counts_where_it_shares_the_gpus_unless_it_is_offloaded():
     config = settings("--remote_rm_url", "http://host/score", command="train_ppo_ray")
     shapes = {"actor": SHAPE, "reference": SHAPE}

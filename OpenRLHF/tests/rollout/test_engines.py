@@ -13,6 +13,7 @@ from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.model_files import load_tokenizer
 from openrlhf.rollout.opening import open_engine
 from openrlhf.rollout.streaming import TextStream
+from openrlhf.rollout.vllm_engine import VllmEngine
 
 LENGTH_LIMIT = 128
 
@@ -296,3 +297,23 @@ def test_a_character_is_shown_once_all_its_bytes_are_there(model_path):
         stream.put(torch.tensor([token]))
     stream.end()
     assert pieces == ["a", "é", "b", "€"]
+
+
+def test_a_vllm_engine_that_can_sleep_gives_its_weights_up_unless_they_are_wanted_again():
+    """Level 1 copies weights to CPU memory, level 2 drops them; each part wakes by itself."""
+    calls = []
+
+    class Asleep:
+        def sleep(self, level):
+            calls.append(("sleep", level))
+
+        def wake_up(self, tags):
+            calls.append(("wake_up", tags))
+
+    engine = VllmEngine.__new__(VllmEngine)
+    engine._llm, engine._can_sleep = Asleep(), True
+    engine.sleep(keep_weights=True)
+    engine.sleep(keep_weights=False)
+    engine.wake_weights()
+    engine.wake_cache()
+    assert calls == [("sleep", 1), ("sleep", 2), ("wake_up", ["weights"]), ("wake_up", ["kv_cache"])]

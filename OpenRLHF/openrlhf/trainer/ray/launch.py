@@ -134,7 +134,7 @@ def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup
     rewards = open_rewards(
         reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
     )
-    return TextGrader(rewards, prepared.tokenizer)
+    return TextGrader(rewards, prepared.tokenizer, config.rollout.stop)
 
 
 def sync_backend(config: RLConfig, has_cuda: bool) -> str:
