@@ -147,6 +147,7 @@ def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list
     activations = kept + layer if model.gradient_checkpointing else layer * shape.layers
     at_once = min(trained / (ranks if stage else 1), SUB_GROUP)
     gathered = (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0
+    head = shape.embedding if lora == 0 else 0  # LoRA leaves the output layer without a gradient
     logits = 6 * model.score_chunk_size * shape.vocabulary * 4
     parts = [
         ("weights", shape.parameters * width / shards, LOADED),
@@ -157,7 +158,7 @@ def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list
         ("gathered layers", gathered, working),
         ("activations", activations, frozenset(("update",))),
         # The gradient is added up in float32; in bf16 each chunk's part is a tensor of its own.
-        ("output layer", logits + shape.embedding * 4 * (2 if model.bf16 else 1), frozenset(("update",))),
+        ("output layer", logits + head * 4 * (2 if model.bf16 else 1), frozenset(("update",))),
         ("a layer's activations", layer + logits, frozenset(("score",))),
     ]
     if role == "actor":

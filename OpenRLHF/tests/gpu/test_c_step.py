@@ -130,7 +130,6 @@ def test_a_step_at_the_shape_of_qwen_1_5b_takes_what_the_plan_says(device: torch
         assert row["peak GiB"] == pytest.approx(row["plan GiB"], rel=0.3)
 
 
-@pytest.mark.vllm
 def test_a_colocated_step_with_vllm(device: torch.device, tmp_path: Path) -> None:
     """The command itself, with Ray, CUDA IPC and vLLM's sleep mode."""
     for library in ("vllm", "ray", "datasets"):
