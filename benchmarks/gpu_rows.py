@@ -122,6 +122,7 @@ def loss_share(tokens: int = 16384) -> dict[str, Any]:
         "products ms": round(base * 1e3, 1),
         "loss and gradient ms": round(own * 1e3, 1),
         "times the products": round(own / base, 2),
+        "TFLOP/s of the products": round(8 * tokens * width * vocabulary / base / 1e12, 1),
         "GiB above inputs": round(peak_gib(ours) - before, 2),
     }
 
