@@ -401,8 +401,10 @@ def draw_candidates(logits: Tensor, uniforms: Tensor, top_k: int) -> Tensor:
     tokens = None
     if 0 < top_k < logits.shape[1]:
         logits, tokens = logits.topk(top_k, dim=1)
-    cumulative = logits.softmax(1).cumsum(1)
-    picks = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
+    # In whole units of 2^-30: torch has no deterministic sum of floats over a row on CUDA, and integers need none.
+    units = logits.softmax(1).mul_(2.0**30).round_().int()
+    cumulative = units.cumsum(1, dtype=torch.int32)
+    picks = torch.searchsorted(cumulative, (uniforms.double() * cumulative[:, -1:]).int(), right=True)
     picks.clamp_(max=logits.shape[1] - 1)
     return picks if tokens is None else tokens.gather(1, picks)
 

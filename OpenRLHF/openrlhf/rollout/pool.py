@@ -138,11 +138,14 @@ class EnginePool:
                 owed[index].difference_update(completion.key for completion in completions)
                 yield completions
 
-    def sleep(self) -> None:
-        self._on_all("sleep")
+    def sleep(self, keep_weights: bool) -> None:
+        self._on_all("sleep", keep_weights)
 
-    def wake(self) -> None:
-        self._on_all("wake")
+    def wake_weights(self) -> None:
+        self._on_all("wake_weights")
+
+    def wake_cache(self) -> None:
+        self._on_all("wake_cache")
 
     def shutdown(self) -> None:
         """Ends the actors, also those that no longer answer."""
@@ -154,8 +157,8 @@ class EnginePool:
         if self._stops_ray:
             ray.shutdown()
 
-    def _on_all(self, method: str) -> None:
-        calls = [getattr(engine, method).remote() for engine in self.engines]
+    def _on_all(self, method: str, *arguments: Any) -> None:
+        calls = [getattr(engine, method).remote(*arguments) for engine in self.engines]
         for index, call in enumerate(calls):
             _get(call, index, (), timeout=self._stall_limit_s)
 

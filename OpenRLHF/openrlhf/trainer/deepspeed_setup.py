@@ -1,5 +1,6 @@
 """DeepSpeed as this project uses it: process group, configuration, engines; GPUs and CPUs through the same code."""
 
+import gc
 import logging
 import os
 import warnings
@@ -19,6 +20,13 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 def local_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def release_memory() -> None:
+    """Hands back GPU memory that is not in use, to other processes on the same GPU."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:

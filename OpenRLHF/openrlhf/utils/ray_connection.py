@@ -1,6 +1,7 @@
 """Connects to Ray: to the cluster that is named, or to one of this process's own."""
 
 import os
+import sys
 from typing import Any
 
 
@@ -14,6 +15,17 @@ def connect(**options: Any) -> None:
         ray.init(address="auto", **options)
     else:
         start_local_ray(**options)
+
+
+def see_own_gpus() -> None:
+    """In a Ray worker, before CUDA is initialised: the GPUs that Ray gave to this process are the only ones it sees.
+
+    Ray does this itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to: then every rank would
+    take the first GPU of its machine.
+    """
+    ray = sys.modules.get("ray")  # there in every worker of Ray's; a rank without Ray need not have it
+    if ray is not None and ray.is_initialized() and (own := ray.get_gpu_ids()):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, own))
 
 
 def start_local_ray(**options: Any) -> None:

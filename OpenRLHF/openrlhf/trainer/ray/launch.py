@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,19 @@ from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.checkpoint import latest_state
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
+from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import ModelGrader, TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
-from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, layout, place, strategy
+from openrlhf.trainer.ray.cluster import (
+    WORKER_ENVIRONMENT,
+    Share,
+    engine_bundles,
+    layout,
+    place,
+    sharing_roles,
+    strategy,
+)
 from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
@@ -52,15 +61,15 @@ def run(prepared: Prepared) -> None:
         actors = start_engines(config, prepared.longest_hint, shares, backend)
         engines = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
         cleanup.callback(engines.shutdown)
+        memory = GpuMemory(config, engines, groups, sharing_roles(config))
         grader = open_grader(config, prepared, [group for name, group in groups.items() if name.startswith("reward")])
         cleanup.callback(grader.close)
-        for group in groups.values():
-            group.wait_until_ready()
-        engines.wait_until_ready()
+        load_models(config, engines, groups, memory)
         if saved:
             policy.call("load_checkpoint", str(checkpoints), saved[0])
             if critic is not None:
                 critic.call("load_checkpoint", str(checkpoints.with_name("_critic")), saved[0])
+        memory.enter("sync")  # checksums are read from the engines' weights
         policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
         rollouts = RolloutMaker(engines, grader, config.optimizer.seed)
         every, count = hinted_evaluation(config)
@@ -68,7 +77,7 @@ def run(prepared: Prepared) -> None:
         roles = Roles(
             policy=policy,
             critic=critic,
-            engines=engines,
+            memory=memory,
             rollouts=rollouts,
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
@@ -86,8 +95,22 @@ def _send_by_value(config: RLConfig) -> None:
         ray.cloudpickle.register_pickle_by_value(module)
 
 
+def load_models(config: RLConfig, engines: EnginePool, groups: Mapping[str, RayRoleGroup], memory: GpuMemory) -> None:
+    """Engines and roles load side by side; where they share GPUs, engines first.
+
+    vLLM measures what is free on its GPU when it starts and when it falls asleep, so nobody else may move then.
+    """
+    if config.placement.colocate_all_models:
+        engines.wait_until_ready()
+    memory.enter("load")
+    pending = [group.begin_setup() for group in groups.values()]
+    for finish in pending:
+        finish()
+    engines.wait_until_ready()
+
+
 def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
-    """All roles but the engines, by name; their models load in the background."""
+    """All roles but the engines, by name; nothing is loaded yet."""
     placement = config.placement
     workers: dict[str, tuple[type[Worker], int, tuple[Any, ...]]] = {
         "actor": (PolicyWorker, placement.actor_ranks, ()),
@@ -112,12 +135,15 @@ def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup
     rewards = open_rewards(
         reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
     )
-    return TextGrader(rewards, prepared.tokenizer)
+    return TextGrader(rewards, prepared.tokenizer, config.rollout.stop)
 
 
 def sync_backend(config: RLConfig, has_cuda: bool) -> str:
-    """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs."""
-    if not has_cuda:
+    """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs.
+
+    Gloo too into a Hugging Face engine, wherever it runs: the GPUs' transports are vLLM's.
+    """
+    if not has_cuda or choose_engine(config.engine.rollout_engine) == "hf":
         return "gloo"
     return "ipc" if config.placement.colocate_all_models else config.engine.vllm_sync_backend
 
@@ -145,9 +171,7 @@ def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share],
     actors = []
     for number in range(engine.engines):
         share = shares[f"engine{number}"]
-        # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
-        first = number * size if config.placement.colocate_all_models else 0
-        bundles = list(range(first, first + size))
+        bundles, _ = engine_bundles(share, number, size, config.placement.colocate_all_models)
         settings = actor_options(
             tensor_parallel_size=size,
             gpus_per_worker=share.gpus,
