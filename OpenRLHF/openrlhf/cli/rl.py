@@ -1,4 +1,4 @@
-"""What the reinforcement-learning commands share: parse → rules → plan → run."""
+"""What the reinforcement-learning commands share: parse → rules → folders → plan → run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,10 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import rl_rules
 from openrlhf.config.run_file import write_run_file
+from openrlhf.trainer.checkpoint import checkpoint_folders
+from openrlhf.trainer.resuming import start_of
+from openrlhf.trainer.run_folders import claimed
+from openrlhf.trainer.state import TrainerState
 
 
 def main(command: str, argv: Sequence[str] | None) -> int:
@@ -16,14 +20,20 @@ def main(command: str, argv: Sequence[str] | None) -> int:
 
 
 def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
-    from openrlhf.trainer.preparation import prepare  # torch: not for --help
+    if config.plan.plan_only:
+        from openrlhf.trainer.preparation import prepare  # torch: not for --help
 
-    prepared = prepare(config)
-    for note in [*notes, *prepared.notes]:
-        print(f"note: {note}")
-    print(prepared.description, flush=True)
-    if not config.plan.plan_only:
+        prepare(config).report(notes)
+        return
+    with claimed(config) as folders:
+        fresh = TrainerState(kl_coef=config.kl.init_kl_coef, run=folders.run)
+        start = start_of(config, fresh, checkpoint_folders(config), config.placement.actor_ranks)
+        from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
+
+        prepared = prepare(config)
+        prepared.report([*notes, *start.notes])
         from openrlhf.trainer.ray.launch import run
 
+        folders.begin()
         write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
-        run(prepared)
+        run(prepared, start)

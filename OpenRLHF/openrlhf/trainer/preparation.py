@@ -1,5 +1,6 @@
 """What an RL run needs before any model is loaded: data, tokenizer and plan, all checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from openrlhf.models.loader import check_same_vocabulary, find_head, load_config
 from openrlhf.models.reward_scale import reward_scale
 from openrlhf.trainer.assembly import hint_ids
 from openrlhf.trainer.pretraining import Pretraining
+from openrlhf.trainer.run_folders import check_space
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Prepared:
     plan: Plan
     notes: list[str]
     description: str
+
+    def report(self, notes: Sequence[str]) -> None:
+        """Prints further notes, its own, and the plan."""
+        for note in [*notes, *self.notes]:
+            print(f"note: {note}")
+        print(self.description, flush=True)
 
 
 def prepare(config: RLConfig) -> Prepared:
@@ -55,8 +63,10 @@ def prepare(config: RLConfig) -> Prepared:
     pretraining, text_notes = _pretraining(config, tokenizer)
     notes += text_notes
     plan = make_plan(config, len(prompts))
+    shape = shape_of(model)
+    check_space(config, shape.parameters)
     context = getattr(model.get_text_config(), "max_position_embeddings", None)
-    description = describe(plan, shape_of(model), context, gpu_memory_gib(config.plan.gpu_memory_gib))
+    description = describe(plan, shape, context, gpu_memory_gib(config.plan.gpu_memory_gib))
     return Prepared(tokenizer, prompts, held_out, longest_hint, pretraining, plan, notes, description)
 
 

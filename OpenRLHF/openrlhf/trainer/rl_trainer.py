@@ -19,23 +19,8 @@ from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
+from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.tally import Tally
-
-
-@dataclass
-class TrainerState:
-    """All that the loop remembers between steps; saved with every checkpoint.
-
-    step: rollout batches done. optimizer_steps: moves the schedule, also for batches without anything to train on.
-    kl_coef: the present weight of KL, which --kl_target moves.
-    """
-
-    step: int = 0
-    optimizer_steps: int = 0
-    skipped_steps: int = 0
-    consumed_samples: int = 0
-    kl_coef: float = 0.0
-    sampler: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,9 +177,9 @@ class RLTrainer:
             # The policy's checkpoint says which step is the latest: the critic's must be there before it, and older
             # ones may go only behind it.
             if critic is not None:
-                critic.call("save_checkpoint", str(parent / "_critic"), step, 0)
+                critic.call("save_checkpoint", str(parent / "_critic"), step, self.state.run, 0)
             self.roles.policy.call("save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state))
             if critic is not None:
-                rotate_checkpoints(parent / "_critic", settings.max_ckpt_num)
+                rotate_checkpoints(parent / "_critic", settings.max_ckpt_num, step, self.state.run)
         if settings.save_hf_ckpt:
             self.roles.policy.call("save_hf_copy", str(parent), step)

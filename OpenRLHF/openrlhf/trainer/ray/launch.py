@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from openrlhf.config.reinforcement import RLConfig
@@ -12,7 +11,7 @@ from openrlhf.rewards.functions import open_rewards
 from openrlhf.rollout.opening import choose_engine
 from openrlhf.rollout.pool import EnginePool
 from openrlhf.trainer.assembly import Assembler
-from openrlhf.trainer.checkpoint import latest_state
+from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
 from openrlhf.trainer.graders import ModelGrader, TextGrader
@@ -20,27 +19,22 @@ from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, layout, place, strategy
 from openrlhf.trainer.ray.role_group import RayRoleGroup
+from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
-from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
+from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.state import TrainerState
 from openrlhf.trainer.worker import Worker
 from openrlhf.utils.ray_connection import connect
 
 
-def run(prepared: Prepared) -> None:
-    """Starts the roles, trains, and takes them down again."""
+def run(prepared: Prepared, start: Start[TrainerState]) -> None:
+    """Starts the roles, trains from `start` on, and takes the roles down again."""
     config = prepared.plan.config
-    checkpoints, resumes = Path(config.checkpoint.ckpt_path) / "_actor", config.checkpoint.load_checkpoint
-    saved = latest_state(checkpoints) if resumes else None
-    if resumes:
-        print(
-            f"Continuing from {checkpoints / saved[0]}." if saved else f"No checkpoint in {checkpoints}: starting anew."
-        )
-    state = TrainerState(**saved[1]) if saved else TrainerState(kl_coef=config.kl.init_kl_coef)
     log = RunLog(config)
-    log.truncate_to(state.step if saved else -1)
+    log.truncate_to(start.state.step if start.tag else -1)
     connect()
     _send_by_value(config)
     shares = place(layout(config))
@@ -56,10 +50,9 @@ def run(prepared: Prepared) -> None:
         for group in groups.values():
             group.wait_until_ready()
         engines.wait_until_ready()
-        if saved:
-            policy.call("load_checkpoint", str(checkpoints), saved[0])
-            if critic is not None:
-                critic.call("load_checkpoint", str(checkpoints.with_name("_critic")), saved[0])
+        if start.tag:
+            for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
+                group.call("load_checkpoint", str(folder), start.tag)
         policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
         rollouts = RolloutMaker(engines, grader, config.optimizer.seed)
         every, count = hinted_evaluation(config)
@@ -73,7 +66,7 @@ def run(prepared: Prepared) -> None:
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
         )
-        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=state).train()
+        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state).train()
 
 
 def _send_by_value(config: RLConfig) -> None:
