@@ -129,7 +129,12 @@ class RewardConfig:
         " config.json."
     )
     reward_workers: int = setting(2, "Processes that grade responses.", at_least=1)
-    reward_timeout: float = setting(30.0, "Seconds that grading one response may take.", more_than=0)
+    reward_timeout: float = setting(
+        30.0, "Seconds that one call of a reward_func, for all responses in it, may take.", more_than=0
+    )
+    max_reward_failures: float = setting(
+        0.5, "Share of a step's responses that may stay without a reward before the run ends.", at_least=0, at_most=1
+    )
 
     @property
     def sources(self) -> list[str]:

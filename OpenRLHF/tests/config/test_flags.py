@@ -103,6 +103,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         }
         | {
             "--reward_timeout",
+            "--max_reward_failures",
             "--dynamic_filtering",
             "--eval_dataset",
             "--eval_n_samples",

@@ -22,7 +22,6 @@ from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
-from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.state import TrainerState
@@ -33,19 +32,25 @@ from openrlhf.utils.ray_connection import connect
 def run(prepared: Prepared, start: Start[TrainerState]) -> None:
     """Starts the roles, trains from `start` on, and takes the roles down again."""
     config = prepared.plan.config
-    log = RunLog(config)
-    log.truncate_to(start.state.step if start.tag else -1)
-    connect()
-    _send_by_value(config)
-    shares = place(layout(config))
     with ExitStack() as cleanup:
+        texts = open_text_grader(config, prepared)
+        if texts is not None:
+            cleanup.callback(texts.close)
+            texts.check(prepared.prompts)
+        log = RunLog(config)
+        log.truncate_to(start.state.step if start.tag else -1)
+        connect()
+        _send_by_value(config)
+        shares = place(layout(config))
         groups = start_roles(config, shares, cleanup)
         policy, critic = groups["actor"], groups.get("critic")
         backend = sync_backend(config, policy.has_cuda)
         actors = start_engines(config, prepared.longest_hint, shares, backend)
         engines = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
         cleanup.callback(engines.shutdown)
-        grader = open_grader(config, prepared, [group for name, group in groups.items() if name.startswith("reward")])
+        grader: Grader = texts or ModelGrader(
+            [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
+        )
         cleanup.callback(grader.close)
         for group in groups.values():
             group.wait_until_ready()
@@ -54,7 +59,7 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
             for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
                 group.call("load_checkpoint", str(folder), start.tag)
         policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
-        rollouts = RolloutMaker(engines, grader, config.optimizer.seed)
+        rollouts = RolloutMaker(engines, grader, config.optimizer.seed, config.reward.max_reward_failures)
         every, count = hinted_evaluation(config)
         hinted = (prepared.held_out or prepared.prompts)[:count] if every > 0 else []
         roles = Roles(
@@ -97,10 +102,11 @@ def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) 
     return groups
 
 
-def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup]) -> Grader:
-    if models:
-        return ModelGrader(models, prepared.tokenizer.eos_token_id)
+def open_text_grader(config: RLConfig, prepared: Prepared) -> TextGrader | None:
+    """None where reward models grade."""
     reward = config.reward
+    if reward.models:
+        return None
     rewards = open_rewards(
         reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
     )
