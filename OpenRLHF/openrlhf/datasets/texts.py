@@ -6,7 +6,7 @@ from typing import Any
 
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.segments import Segment, chat_segments, encode, finished, opening_tokens
 from openrlhf.datasets.templates import as_messages
 from openrlhf.errors import UserError
 
@@ -96,12 +96,12 @@ def segments_of(record: Record, tokenizer: Any, style: TextFormat, number: int) 
     content = field(record, style.input_key, "--input_key", number)
     output = field(record, style.output_key, "--output_key", number) if style.output_key else None
     if style.apply_chat_template and not style.pretrain_mode:
-        messages = as_messages(content) if output is None or isinstance(content, str) else list(content)
-        if output is not None:
-            messages = messages + as_response(output)
+        messages = [] if style.output_key and content == [] else as_messages(content, style.input_key, number)
+        if style.output_key:
+            messages += as_messages(output, str(style.output_key), number, text_is="assistant")
         return chat_segments(tokenizer, messages, number, multiturn=style.multiturn)
     text = as_text(content, style.input_key, number)
-    response = "" if output is None else as_text(output, str(style.output_key), number)
+    response = as_text(output, style.output_key, number) if style.output_key else ""
     if style.pretrain_mode:
         return [(text + response, True)]
     return [(fill(style.input_template, text), False), (response, True)] if response else []
