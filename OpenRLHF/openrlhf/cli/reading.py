@@ -6,8 +6,11 @@ from typing import Any
 
 from openrlhf.cli.arguments import Parsed, parse
 from openrlhf.config.effects import ineffective_flags
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.settings import values_of
 from openrlhf.config.training import TrainConfig
 from openrlhf.errors import UserError
+from openrlhf.models.model_folder import check_model_folder
 
 Rules = Callable[[Any], tuple[Any, list[str]]]
 
@@ -18,6 +21,28 @@ def settled(parsed: Parsed, rules: Rules) -> tuple[Any, list[str]]:
     return config, notes + ineffective_flags(config, parsed.given, parsed.methods, dense=_is_dense(parsed, config))
 
 
+# Flags that name models, and whether their tokenizer is read.
+_MODELS = {
+    "pretrain": True,
+    "critic_pretrain": False,
+    "reward_pretrain": True,
+    "ref_pretrain": False,
+    "teacher_model": True,
+    "model_path": True,
+}
+
+
+def check_models(config: Any) -> None:
+    """UserError: a folder of a model that could not be loaded."""
+    values = values_of(config)
+    if isinstance(config, RLConfig) and config.reward.sources:
+        values["reward_pretrain"] = None  # it is not loaded
+    for flag in [name for name in _MODELS if name in values]:
+        for path in (values[flag] or "").split(","):
+            if path.strip():
+                check_model_folder(path.strip(), flag, tokenizer=_MODELS[flag])
+
+
 def run_command(
     command: str, argv: Sequence[str] | None, rules: Rules, begin: Callable[[Any, list[str], Parsed], None]
 ) -> int:
@@ -25,6 +50,8 @@ def run_command(
     try:
         parsed = parse(command, argv)
         config, notes = settled(parsed, rules)
+        if not (isinstance(config, TrainConfig) and config.plan.plan_only):
+            check_models(config)
         begin(config, notes, parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
