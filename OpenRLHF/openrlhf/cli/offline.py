@@ -10,7 +10,7 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.rules import offline_rules
 from openrlhf.config.run_file import write_run_file
-from openrlhf.trainer.resuming import start_of
+from openrlhf.trainer.resuming import hinting_at_checkpoints, start_of
 from openrlhf.trainer.run_folders import RunFolders, claimed
 from openrlhf.trainer.state import OfflineState
 
@@ -33,4 +33,5 @@ def begin(config: OfflineConfig, notes: list[str], parsed: Parsed) -> None:
             folders.begin()
             write_run_file(Path(settings.save_path), parsed.command, parsed.config)
 
-        train(config, [*notes, *start.notes], start, on_start)
+        with hinting_at_checkpoints(config) if mine else nullcontext():
+            train(config, [*notes, *start.notes], start, on_start)

@@ -9,7 +9,7 @@ from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import rl_rules
 from openrlhf.config.run_file import write_run_file
 from openrlhf.trainer.checkpoint import checkpoint_folders
-from openrlhf.trainer.resuming import start_of
+from openrlhf.trainer.resuming import hinting_at_checkpoints, start_of
 from openrlhf.trainer.run_folders import claimed
 from openrlhf.trainer.state import TrainerState
 
@@ -36,4 +36,5 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
 
         folders.begin()
         write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
-        run(prepared, start)
+        with hinting_at_checkpoints(config):
+            run(prepared, start)

@@ -1,6 +1,7 @@
 """Reinforcement learning: data, rollouts, engines, rewards, models beside the policy, placement, evaluation."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from openrlhf.config.method import RLMethodConfig
 from openrlhf.config.settings import section, setting, switch
@@ -278,4 +279,6 @@ class RLConfig(TrainConfig):
 
 
 def _parts(text: str | None) -> list[str]:
+    if text and Path(text).exists():
+        return [text]  # a path may hold a comma itself
     return [part.strip() for part in (text or "").split(",") if part.strip()]

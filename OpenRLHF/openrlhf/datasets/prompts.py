@@ -1,5 +1,6 @@
 """Prompts for reinforcement learning and evaluation: text, token ids and the gold answer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,4 +104,6 @@ def read_label(record: Record, key: str | None, number: int) -> str:
         raise UserError(
             f"row {number}: the label in field {key!r} must be a text or number, found {type(label).__name__}"
         )
+    if isinstance(label, float) and not math.isfinite(label):
+        raise UserError(f"row {number}: the label in field {key!r} is {label}, no gold answer; remove such rows")
     return str(label)

@@ -31,8 +31,8 @@ def chat_segments(tokenizer: Any, messages: list[Message], number: int, *, multi
             if not text.startswith(done):
                 raise UserError(
                     f"row {number}: the chat template writes earlier turns differently once a turn is added,"
-                    " so the response cannot be told from the prompt; give another template with"
-                    " --tokenizer_chat_template"
+                    " so the response cannot be told from the prompt; save another template with the tokenizer, or"
+                    " give one (--tokenizer_chat_template in train_sft and train_rm)"
                 )
             segments.append((text[len(done) :], not generation_prompt))
             done = text

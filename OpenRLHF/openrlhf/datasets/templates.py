@@ -31,7 +31,7 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], *, generation_promp
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: remove"
             " --apply_chat_template (and use --input_template), or give a template"
-            " (--tokenizer_chat_template in train_sft)"
+            " (--tokenizer_chat_template in train_sft and train_rm)"
         )
     from jinja2 import TemplateError
 

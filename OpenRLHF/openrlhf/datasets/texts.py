@@ -41,7 +41,7 @@ class TextSet:
         total = len(self.samples) + self.without_response
         notes = []
         if self.truncated:
-            notes.append(f"{self.truncated} of {total} samples are longer than --max_len {max_len}: cut there.")
+            notes.append(f"{self.truncated} of {total} samples are longer than {max_len} tokens: cut there.")
         if self.without_response:
             notes.append(
                 f"{self.without_response} of {total} samples have no response within {max_len} tokens: left out."
@@ -85,8 +85,8 @@ def build_text_samples(records: Sequence[Record], tokenizer: Any, style: TextFor
         rows.append(number)
     if not samples:
         raise UserError(
-            f"none of {len(records)} samples has a response token within --max_len {max_len}: check"
-            " --input_key and --output_key, or raise --max_len"
+            f"none of {len(records)} samples has a response token within {max_len} tokens: check the keys of the"
+            " fields, such as --input_key, or raise the length limit"
         )
     return TextSet(tuple(samples), tuple(rows), truncated, without)
 

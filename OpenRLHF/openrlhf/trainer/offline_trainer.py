@@ -19,6 +19,7 @@ from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import OfflineState
+from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
 
 
@@ -52,9 +53,12 @@ class OfflineTrainer:
         self.total_steps = len(self.sampler)
         self.warmup = warmup_steps(self.total_steps, optimizer.lr_warmup_ratio)
         self.start, self.state = start, start.state
+        self.signal: int | None = None
 
     def train(self) -> None:
         """Runs to the end and saves the model to `save_path`."""
+        if self.config.checkpoint.save_on_signal:
+            signals.defer()
         if self.start.tag is not None:
             load_learner(self.learner, self.config.checkpoint.ckpt_path, self.start.tag)
             self.sampler.load_state_dict(self.state.sampler)
@@ -74,8 +78,11 @@ class OfflineTrainer:
             progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.config.logging.logging_steps)
             if log is not None and is_due(step, self.config.logging.logging_steps):
                 log.metrics(step, metrics)
-            if is_due(step, self.config.checkpoint.save_steps):
+            due = is_due(step, self.config.checkpoint.save_steps)
+            if due or self.signal is not None:
                 self._save()
+            if self.signal is not None:
+                raise signals.Stopped(self.signal)
         progress.close()
         settings = self.config.checkpoint
         self.save_model(Path(settings.save_path), Path(settings.ckpt_path) / UNSAVED)
@@ -116,12 +123,16 @@ class OfflineTrainer:
         return split_over_ranks(weighted, self.world_size, size, rows, each)[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
-        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same."""
-        parts: list[Tally] = [Tally()] * self.world_size
-        dist.all_gather_object(parts, tally)
+        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same.
+
+        A signal that one of them kept becomes known to all, so that they end after the same step.
+        """
+        parts: list[tuple[Tally, int | None]] = [(Tally(), None)] * self.world_size
+        dist.all_gather_object(parts, (tally, signals.requested()))
         total = Tally()
-        for part in parts[:: self.config.model.ring_attn_size]:
+        for part, _ in parts[:: self.config.model.ring_attn_size]:
             total.merge(part)
+        self.signal = next((number for _, number in parts if number is not None), self.signal)
         return total
 
     def _save(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from openrlhf.config.memory import GIB, shape_of
 from openrlhf.config.method import AnswerHint
 from openrlhf.config.plan import Plan, describe, make_plan
-from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.reinforcement import BUILT_IN_GRADER, RLConfig
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import build_prompts
@@ -76,7 +76,7 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     data, method = config.data, config.method
     prompts, notes = _prompts_of(config, tokenizer, str(data.prompt_data), data.prompt_data_probs, data.prompt_split)
     if not isinstance(method, AnswerHint):
-        return prompts, 0, notes
+        return prompts, 0, notes + _ungraded(config, prompts)
     usable = [prompt for prompt in prompts if prompt.label.strip()]
     if len(usable) < len(prompts):
         notes.append(f"{len(prompts) - len(usable)} of {len(prompts)} prompts have an empty answer: left out.")
@@ -88,6 +88,19 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     if not fitting:
         raise UserError(f"no prompt of {data.prompt_data} has a usable answer in --label_key {data.label_key}")
     return fitting, max(length for length in lengths if length <= limit), notes
+
+
+def _ungraded(config: RLConfig, prompts: Sequence[Prompt]) -> list[str]:
+    """About prompts that the built-in grader cannot grade. UserError: there are no others."""
+    if config.reward.sources != [BUILT_IN_GRADER]:
+        return []
+    empty = sum(not prompt.label.strip() for prompt in prompts)
+    if empty == len(prompts):
+        raise UserError(
+            f"--remote_rm_url {BUILT_IN_GRADER} compares with gold answers, and no prompt has one: name their field"
+            " with --label_key"
+        )
+    return [f"{empty} of {len(prompts)} prompts have an empty answer: no response is right for them."] if empty else []
 
 
 def _check_reward_models(config: RLConfig, tokenizer: Any) -> None:

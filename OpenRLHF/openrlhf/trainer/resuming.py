@@ -1,7 +1,9 @@
 """Whether a run may continue from a checkpoint: both configurations, compared flag by flag before anything loads."""
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -52,6 +54,20 @@ def start_of(config: TrainConfig, fresh: S, parents: Sequence[Path], ranks: int)
     notes = [*saved.notes, *check_continued(saved.record, config, ranks, where), f"continuing from {where}."]
     saved.state.run = fresh.run
     return Start(saved.state, saved.tag, tuple(notes))
+
+
+@contextmanager
+def hinting_at_checkpoints(config: TrainConfig) -> Iterator[None]:
+    """Says how to go on, where a run ends before its end and has checkpoints."""
+    try:
+        yield
+    except BaseException:
+        parent = Path(config.checkpoint.ckpt_path)
+        latest = next((f for f in (parent / "_actor" / "latest", parent / "latest") if f.is_file()), None)
+        if latest is not None:
+            tag = latest.read_text(encoding="utf-8", errors="replace").strip()
+            print(f"note: the same command with --load_checkpoint continues from {tag}.", file=sys.stderr, flush=True)
+        raise
 
 
 def settings_of(config: TrainConfig) -> dict[str, Any]:

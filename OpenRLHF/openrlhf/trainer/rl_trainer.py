@@ -20,6 +20,7 @@ from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import TrainerState
+from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
 
 
@@ -59,6 +60,8 @@ class RLTrainer:
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
+        if self.config.checkpoint.save_on_signal:
+            signals.defer()
         self.trainers("sleep")
         if self.state.step:
             self.sync_weights()  # the engines started from --pretrain
@@ -67,6 +70,10 @@ class RLTrainer:
         for indices in self.sampler:
             self.state.step += 1
             self.step([self.prompts[index] for index in indices])
+            if (number := signals.requested()) is not None:
+                if not is_due(self.state.step, self.config.checkpoint.save_steps):
+                    self.save(self.state.step)
+                raise signals.Stopped(number)
         self.progress.close()
         folder = self.config.checkpoint.save_path
         self.roles.policy.call("save_model", folder)

@@ -52,7 +52,7 @@ def claimed(config: TrainConfig) -> Iterator[RunFolders]:
     settings = config.checkpoint
     if settings.load_checkpoint and settings.overwrite:
         raise UserError("--load_checkpoint continues a run and --overwrite replaces it: remove one of them")
-    checkpointed = settings.save_steps > 0 or settings.load_checkpoint
+    checkpointed = settings.save_steps > 0 or settings.load_checkpoint or settings.save_on_signal
     folders = {"save_path": Path(settings.save_path), "metrics_path": metrics_file(config).parent}
     if checkpointed:
         folders["ckpt_path"] = Path(settings.ckpt_path)

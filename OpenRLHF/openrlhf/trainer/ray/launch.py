@@ -26,7 +26,7 @@ from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.state import TrainerState
 from openrlhf.trainer.worker import Worker
-from openrlhf.utils.ray_connection import connect
+from openrlhf.utils.ray_connection import connect, disconnect
 
 
 def run(prepared: Prepared, start: Start[TrainerState]) -> None:
@@ -39,6 +39,7 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
             texts.check(prepared.prompts)
         log = RunLog(config)
         log.truncate_to(start.state.step if start.tag else -1)
+        cleanup.callback(disconnect)
         connect()
         _send_by_value(config)
         shares = place(layout(config))
