@@ -51,7 +51,10 @@ class RayRoleGroup(RoleGroup):
             ).remote(config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
-        host, port, self.has_cuda = self._wait([self.ranks[0].address.remote()])[0]
+        places = self._wait([rank.address.remote() for rank in self.ranks])
+        host, port, self.has_cuda = places[0]
+        if {place[0] for place in places} == {host}:
+            host = "127.0.0.1"  # all on one machine: nobody else needs to reach them
         self._setup = [rank.setup.remote(host, port) for rank in self.ranks]
 
     def wait_until_ready(self) -> None:
