@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ _MODELS = {
 }
 
 
+# These end in their own way: one answers what is in work, the other goes on after Ctrl-C.
+_OWN_SIGNALS = ("serve_rm", "interactive_chat")
+
+
 def check_models(config: Any) -> None:
     """UserError: a folder of a model that could not be loaded."""
     values = values_of(config)
@@ -55,7 +60,7 @@ def run_command(
     if argv is None:
         hide_key()
     try:
-        with ending_on_signals():
+        with nullcontext() if command in _OWN_SIGNALS else ending_on_signals():
             parsed = parse(command, argv)
             config, notes = settled(parsed, rules)
             if not (isinstance(config, TrainConfig) and config.plan.plan_only):

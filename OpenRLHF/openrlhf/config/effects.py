@@ -91,6 +91,8 @@ def _of_reinforcement(config: RLConfig) -> Iterator[tuple[str, str]]:
                 "micro_rollout_batch_size",
                 f"engines choose the size of their batches, and {title} scores nothing beforehand",
             )
+    if not any("://" in source for source in config.reward.sources):
+        yield "api_key_file", "no server gives the rewards"
     if config.reward.sources != [BUILT_IN_GRADER]:
         yield "reward_policy", "the built-in grader does not give the rewards"
     yield from _of_kl(config)

@@ -116,6 +116,7 @@ class RewardConfig:
         None,
         "Reward: a .py file that defines reward_func, or URLs, separated by commas, or math: the built-in grader.",
     )
+    api_key_file: str | None = setting(None, "File whose first line is the key of the servers in --remote_rm_url.")
     reward_policy: str = setting(
         "math",
         "What the built-in grader takes for an answer: math; word_problem, a number, rounded or unannounced; choice.",

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from openrlhf.errors import UserError
+from openrlhf.rewards.key import header_of
 from openrlhf.rewards.loading import load_reward_function
 from openrlhf.rewards.signature import Columns
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
@@ -54,14 +55,16 @@ class Rewards(Protocol):
     def close(self) -> None: ...
 
 
-def open_rewards(sources: Sequence[str], *, workers: int, timeout: float, policy: str = "math") -> Rewards:
+def open_rewards(
+    sources: Sequence[str], *, workers: int, timeout: float, policy: str = "math", key: str | None = None
+) -> Rewards:
     """sources: one .py file, "math" for the built-in grader, or URLs (their rewards are summed).
 
     timeout: seconds for one call of a `reward_func`, for all responses in it. policy: of the built-in grader, by name
-    (`grading.POLICIES`).
+    (`grading.POLICIES`). key: what the servers ask for.
     """
     if all(source.startswith(("http://", "https://")) for source in sources):
-        return HttpRewards(sources)
+        return HttpRewards(sources, key)
     if len(sources) != 1:
         raise UserError(f"only URLs can be summed, got {', '.join(sources)}")
     path = "" if sources[0] == "math" else sources[0]
@@ -252,7 +255,8 @@ def _not_json(fields: Fields) -> UserError:
 class HttpRewards:
     """Asks reward servers (0.6.2's POST {"query", "prompts", "labels"}, answer {"rewards"}) and sums their values."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], key: str | None = None) -> None:
+        self._key = key
         self.failures, self.reason = 0, "the server answered NaN"
         self._urls = list(urls)
         self._threads = ThreadPoolExecutor(max_workers=4)
@@ -271,7 +275,7 @@ class HttpRewards:
         self.failures = 0
 
     def _ask_all(self, body: dict[str, list[str]]) -> list[float]:
-        answers = [ask_reward_server(url, body) for url in self._urls]
+        answers = [ask_reward_server(url, body, self._key) for url in self._urls]
         rewards = [sum(values) for values in zip(*answers, strict=True)]
         self.failures += sum(math.isnan(reward) for reward in rewards)
         return rewards
@@ -280,15 +284,18 @@ class HttpRewards:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def ask_reward_server(url: str, body: dict[str, list[str]]) -> list[float]:
-    """One reward per query.
+def ask_reward_server(url: str, body: dict[str, list[str]], key: str | None = None) -> list[float]:
+    """One reward per query. key: sent along where there is one.
 
     Raises:
         UserError: after five tries, with the last reason; at once where the server says that the request itself is
         wrong, since asking again would change nothing.
     """
     request = urllib.request.Request(
-        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        url,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **({"Authorization": header_of(key)} if key else {})},
+        method="POST",
     )
     reason: Exception | None = None
     for attempt in range(HTTP_TRIES):

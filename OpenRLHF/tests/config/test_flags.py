@@ -105,6 +105,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         | {
             "--reward_timeout",
             "--max_reward_failures",
+            "--api_key_file",
             "--dynamic_filtering",
             "--eval_dataset",
             "--eval_n_samples",
@@ -112,7 +113,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_max_samples",
         }
         | {"--num_sample_rationales"},
-        "serve_rm": {"--workers", "--max_requests", "--max_request_mb"},
+        "serve_rm": {"--workers", "--max_requests", "--max_request_mb", "--api_key_file", "--no_api_key"},
     }.get(command, set())
     assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN
 

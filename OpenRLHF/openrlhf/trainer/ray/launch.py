@@ -8,6 +8,7 @@ from typing import Any
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import hinted_evaluation
 from openrlhf.rewards.functions import open_rewards
+from openrlhf.rewards.key import read_key
 from openrlhf.rollout.opening import choose_engine
 from openrlhf.rollout.pool import EnginePool
 from openrlhf.trainer.assembly import Assembler
@@ -109,7 +110,11 @@ def open_text_grader(config: RLConfig, prepared: Prepared) -> TextGrader | None:
     if reward.models:
         return None
     rewards = open_rewards(
-        reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
+        reward.sources,
+        workers=reward.reward_workers,
+        timeout=reward.reward_timeout,
+        policy=reward.reward_policy,
+        key=read_key(reward.api_key_file) if reward.api_key_file else None,
     )
     return TextGrader(rewards, prepared.tokenizer)
 
