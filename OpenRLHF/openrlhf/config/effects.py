@@ -47,6 +47,8 @@ def _reasons(config: Any, methods: Mapping[str, type[MethodConfig]], dense: bool
     if isinstance(config, RLConfig | OfflineConfig):
         yield from config.method.without_effect(config)
         yield from _of_other_methods(config.method, methods)
+    if isinstance(config, OfflineConfig):
+        yield "max_restarts", "ranks are started by their launcher (torchrun --max-restarts, with --load_checkpoint)"
     if isinstance(config, RLConfig):
         yield from _of_reinforcement(config)
     elif isinstance(config, BatchConfig):

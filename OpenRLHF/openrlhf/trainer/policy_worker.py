@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openrlhf.experience.example import MicroBatches
 from openrlhf.methods.base import method_of
@@ -19,6 +19,9 @@ from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.trainer.weight_average import WeightAverage
 from openrlhf.utils.tally import Tally
 
+if TYPE_CHECKING:
+    from openrlhf.rollout.weight_sync import WeightSender
+
 EMA_DECAY = 0.992  # as in OpenRLHF
 
 
@@ -33,6 +36,7 @@ class PolicyWorker(TrainingWorker):
         supply_frozen_models(self.learner, config, pad)
         self.average = WeightAverage(actor, EMA_DECAY) if config.policy.enable_ema else None
         self._pretraining = LikelihoodObjective("ptx_loss")
+        self.sender: WeightSender | None = None
 
     def train_step(
         self,
@@ -52,6 +56,9 @@ class PolicyWorker(TrainingWorker):
         """Collective: builds the channel through which weights reach the engines (Ray actor handles)."""
         from openrlhf.rollout.weight_sync import WeightSender
 
+        if self.sender is not None:
+            self.sender.connect(engines)  # one of them has been replaced
+            return
         self.sender = WeightSender(
             rank=self.rank,
             backend=backend,
@@ -63,6 +70,7 @@ class PolicyWorker(TrainingWorker):
 
     def sync_weights(self) -> dict[str, float]:
         """Collective: sends all weights in place and compares checksums; returns what was measured on rank 0."""
+        assert self.sender is not None
         report = self.sender.send()
         return {"seconds": report.seconds, "mib": report.nbytes / 2**20, "compared": float(report.compared)}
 

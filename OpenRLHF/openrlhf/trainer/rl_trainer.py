@@ -1,6 +1,7 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from openrlhf.utils.tally import Tally
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data."""
+    """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data. heal: replaces
+    engines that died, and says whether there were any."""
 
     policy: RoleGroup
     critic: RoleGroup | None
@@ -35,6 +37,7 @@ class Roles:
     assembler: Assembler
     evaluator: Evaluator
     pretraining: Pretraining | None = None
+    heal: Callable[[], bool] = lambda: False
 
 
 class RLTrainer:
@@ -156,7 +159,12 @@ class RLTrainer:
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
-        report = self.roles.policy.call("sync_weights")[0]
+        try:
+            report = self.roles.policy.call("sync_weights")[0]
+        except RuntimeError:
+            if not self.roles.heal():
+                raise
+            report = self.roles.policy.call("sync_weights")[0]
         return {f"sync/{name}": value for name, value in report.items()}
 
     def evaluate(self, step: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,6 +11,7 @@ from openrlhf.rewards.functions import open_rewards
 from openrlhf.rewards.key import read_key
 from openrlhf.rollout.opening import choose_engine
 from openrlhf.rollout.pool import EnginePool
+from openrlhf.rollout.replacing import ReplacingPool
 from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.critic_worker import CriticWorker
@@ -47,8 +48,15 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
         groups = start_roles(config, shares, cleanup)
         policy, critic = groups["actor"], groups.get("critic")
         backend = sync_backend(config, policy.has_cuda)
-        actors = start_engines(config, prepared.longest_hint, shares, backend)
-        engines = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
+        start_engine = engine_starter(config, prepared.longest_hint, shares, backend)
+        actors = [start_engine(number) for number in range(config.engine.engines)]
+
+        def deliver(handles: Sequence[Any]) -> None:
+            policy.call("connect_engines", handles, backend, config.engine.sync_timeout)
+            policy.call("sync_weights")
+
+        pool = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
+        engines = ReplacingPool(pool, start_engine, deliver)
         cleanup.callback(engines.shutdown)
         grader: Grader = texts or ModelGrader(
             [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
@@ -56,7 +64,7 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
         cleanup.callback(grader.close)
         for group in groups.values():
             group.wait_until_ready()
-        engines.wait_until_ready()
+        pool.wait_until_ready()
         if start.tag:
             for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
                 group.call("load_checkpoint", str(folder), start.tag)
@@ -72,6 +80,7 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
+            heal=engines.heal,
         )
         RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state).train()
 
@@ -126,8 +135,10 @@ def sync_backend(config: RLConfig, has_cuda: bool) -> str:
     return "ipc" if config.placement.colocate_all_models else config.engine.vllm_sync_backend
 
 
-def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share], sync_backend: str) -> Sequence[Any]:
-    """Engine actors, each in its own bundles, or on the actor's when colocated."""
+def engine_starter(
+    config: RLConfig, longest_hint: int, shares: dict[str, Share], sync_backend: str
+) -> Callable[[int], Any]:
+    """Starts the engine of a number as an actor, in its own bundles, or on the actor's when colocated."""
     import ray
 
     from openrlhf.rollout.actor import EngineActor, actor_options
@@ -146,8 +157,8 @@ def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share],
         "sync_backend": sync_backend,
         "kv_cache_bytes": engine.vllm_kv_cache_mb * 2**20 if engine.vllm_kv_cache_mb else None,
     }
-    actors = []
-    for number in range(engine.engines):
+
+    def start(number: int) -> Any:
         share = shares[f"engine{number}"]
         # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
         first = number * size if config.placement.colocate_all_models else 0
@@ -155,9 +166,10 @@ def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share],
         settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
         settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)
-        actors.append(
+        return (
             ray.remote(EngineActor)
             .options(scheduling_strategy=strategy(share.group, bundles[0]), **settings)
             .remote(config.model.pretrain, choose_engine(engine.rollout_engine), **options)
         )
-    return actors
+
+    return start
