@@ -156,6 +156,12 @@ class PolicyConfig:
         "Keep an exponential moving average of the policy's weights (0.992 a step) and save it in place of the last"
         " ones."
     )
+    on_anomaly: str = setting(
+        "warn",
+        "When a step's figures show that training goes wrong: warn, stop, or rollback to the latest checkpoint with"
+        " half the rate.",
+        choices=("warn", "stop", "rollback"),
+    )
 
 
 @dataclass(frozen=True)

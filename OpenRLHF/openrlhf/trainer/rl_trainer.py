@@ -1,18 +1,21 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf.config.plan import Plan
 from openrlhf.datasets.sampler import EpochSampler
+from openrlhf.errors import UserError
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import RolloutEngine, Sampling
+from openrlhf.trainer.anomalies import AnomalyWatch
 from openrlhf.trainer.assembly import Assembler, train_batches
-from openrlhf.trainer.checkpoint import rotate_checkpoints
+from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.rl_evaluation import Evaluator
@@ -23,6 +26,8 @@ from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
+
+ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class RLTrainer:
             temperature=rollout.temperature, top_p=rollout.top_p, max_new_tokens=rollout.generate_max_len
         )
         self.progress = Progress(plan.steps, state.step)
+        self.watch = AnomalyWatch()
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
@@ -113,8 +119,35 @@ class RLTrainer:
             metrics.update(self.sync_weights())
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
+        wrong = self.watch.look(metrics)
+        if wrong and self.mend(step, wrong):
+            return
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
+
+    def mend(self, step: int, wrong: Sequence[str]) -> bool:
+        """Does what --on_anomaly says; whether the step was taken back.
+
+        A step that was taken back has used up its prompts and its place in the schedule: the same step would only end
+        the same way.
+        """
+        action, said = self.config.policy.on_anomaly, f"step {step}: {'; '.join(wrong)}"
+        if action == "warn":
+            print(f"note: {said}.", file=sys.stderr, flush=True)
+            return False
+        saved = find_saved(checkpoint_folders(self.config), TrainerState)
+        if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
+            latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
+            raise UserError(f"{said}; {latest} (--on_anomaly {action})")
+        print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
+        self.trainers("wake")
+        groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
+        for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
+            group.call("load_checkpoint", str(folder), saved.tag)
+        self.trainers("sleep")
+        self.state.kl_coef, self.state.rollbacks = saved.state.kl_coef, self.state.rollbacks + 1
+        self.sync_weights()
+        return True
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Optimiser steps of policy and critic; a batch with nothing to train on moves the schedule and nothing else.
@@ -132,7 +165,8 @@ class RLTrainer:
         )
         for batch in batches:
             number = self.state.optimizer_steps
-            rate, critic_rate = self.plan.learning_rate(number), self.plan.critic_learning_rate(number)
+            less = ROLLBACK_RATE**self.state.rollbacks
+            rate, critic_rate = less * self.plan.learning_rate(number), less * self.plan.critic_learning_rate(number)
             examples = self.roles.assembler.examples(batch, step, on_policy=not policy_tallies)
             pending = []
             if examples and self.roles.critic is not None:

@@ -8,7 +8,8 @@ class TrainerState:
     """Of reinforcement learning.
 
     step: rollout batches done. optimizer_steps: moves the schedule, also for batches without anything to train on.
-    kl_coef: the present weight of KL, which --kl_target moves. run: whose checkpoints these are.
+    kl_coef: the present weight of KL, which --kl_target moves. rollbacks: how often --on_anomaly took steps back; each
+    halves the rates. run: whose checkpoints these are.
     """
 
     step: int = 0
@@ -16,6 +17,7 @@ class TrainerState:
     skipped_steps: int = 0
     consumed_samples: int = 0
     kl_coef: float = 0.0
+    rollbacks: int = 0
     sampler: dict[str, int] = field(default_factory=dict)
     run: str = ""
 

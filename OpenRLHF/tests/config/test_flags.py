@@ -106,6 +106,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         | {
             "--reward_timeout",
             "--max_reward_failures",
+            "--on_anomaly",
             "--api_key_file",
             "--dynamic_filtering",
             "--eval_dataset",
