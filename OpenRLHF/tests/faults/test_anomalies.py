@@ -111,7 +111,7 @@ def test_warning_says_it_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_stopping_names_the_checkpoint_to_go_back_to(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="step 3: train/entropy .*; there is no checkpoint"):
+    with pytest.raises(UserError, match=r"step 3: train/entropy .*; there is no checkpoint"):
         trainer(tmp_path, "stop").mend(3, WRONG)
     save(tmp_path, 2, config_of(tmp_path))
     with pytest.raises(UserError, match="the latest checkpoint is global_step2"):
