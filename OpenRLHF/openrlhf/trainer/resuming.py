@@ -28,6 +28,9 @@ _FREE = (
 )
 
 
+_UNSAID = ["load_checkpoint", "wandb_run_name", "max_restarts"]
+
+
 @dataclass(frozen=True)
 class Start(Generic[S]):
     """Where a run begins. tag: the checkpoint to load; None at the very beginning. notes: worth printing."""
@@ -51,7 +54,7 @@ def start_of(config: TrainConfig, fresh: S, parents: Sequence[Path], ranks: int)
     if saved is None:
         return Start(fresh, notes=(f"no checkpoint in {parents[0]}: starting anew.",))
     where: Path = parents[0] / saved.tag
-    notes = [*saved.notes, *check_continued(saved.record, config, ranks, where), f"continuing from {where}."]
+    notes = [*saved.notes, *check_continued(saved.record, config, ranks, where), f"Continuing from {where}."]
     saved.state.run = fresh.run
     return Start(saved.state, saved.tag, tuple(notes))
 
@@ -99,7 +102,7 @@ def check_continued(record: Record, config: TrainConfig, ranks: int, where: Path
             f"the checkpoint {where} cannot be continued with {', '.join(refused)}: give what it had, or start anew in"
             " another --ckpt_path"
         )
-    noted = _described({name: values for name, values in changed.items() if name in free})
+    noted = _described({name: values for name, values in changed.items() if name in free and name not in _UNSAID})
     return [f"continued with other settings than before: {', '.join(noted)}."] if noted else []
 
 

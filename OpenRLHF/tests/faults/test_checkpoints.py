@@ -43,7 +43,7 @@ def test_the_latest_checkpoint_is_continued_and_says_so(tmp_path: Path) -> None:
         save(tmp_path, step, config)
     found = start(config)
     assert (found.tag, found.state.step, found.state.sampler["position"]) == ("global_step2", 2, 16)
-    assert found.notes == (f"continuing from {tmp_path}/_actor/global_step2.",)
+    assert found.notes == (f"Continuing from {tmp_path}/_actor/global_step2.",)
     (tmp_path / "_actor" / "latest").write_text("global_step1")  # the user goes back
     assert start(config).tag == "global_step1"
 

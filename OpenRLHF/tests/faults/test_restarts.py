@@ -40,7 +40,7 @@ def test_it_goes_on_from_the_latest_checkpoint(tmp_path: Path, capsys: pytest.Ca
         "note: rank 1 of the actor died: killed: restart 1 of 2.",
         "note: engine 0 died: restart 2 of 2.",
     ]
-    assert "continuing from" in said.out
+    assert "Continuing from" in said.out
 
 
 @pytest.mark.parametrize("limit", ["0", "1"])
