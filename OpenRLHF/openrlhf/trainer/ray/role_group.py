@@ -59,7 +59,10 @@ class RayRoleGroup(RoleGroup):
             ).remote(config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
-        self._host, self._port, self.has_cuda = self._wait([self.ranks[0].address.remote()])[0]
+        places = self._wait([rank.address.remote() for rank in self.ranks])
+        host, self._port, self.has_cuda = places[0]
+        # All on one machine: nobody else needs to reach them.
+        self._host = "127.0.0.1" if {place[0] for place in places} == {host} else host
 
     def begin_setup(self) -> Callable[[], list[Any]]:
         """The ranks load their models while other roles do; the pending call waits for them."""
