@@ -143,16 +143,19 @@ def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list
         ("optimiser", states, resident),
         ("gradient buckets", bucket, resident if stage == 3 else update),
         ("float32 gradients", at_once, step),
-        *_work(config, shape),
+        *_work(config, shape, scores=role == "critic" or config.method.needs_old_logprobs),
     ]
     if role == "actor":
         parts += _beside_the_policy(config, shape, ranks)
-    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size]
+    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size and phases]
     return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]
 
 
-def _work(config: RLConfig, shape: ModelShape) -> list[tuple[str, float, frozenset[str]]]:
-    """What a pass needs while it runs, for the longest rows that the settings allow: bytes by name and phases."""
+def _work(config: RLConfig, shape: ModelShape, scores: bool) -> list[tuple[str, float, frozenset[str]]]:
+    """What a pass needs while it runs, for the longest rows that the settings allow: bytes by name and phases.
+
+    scores: whether rollouts are scored before they are trained on.
+    """
     model, rollout, width = config.model, config.rollout, 2 if config.model.bf16 else 4
     tokens = (rollout.prompt_max_len + rollout.generate_max_len) / model.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
@@ -164,7 +167,7 @@ def _work(config: RLConfig, shape: ModelShape) -> list[tuple[str, float, frozens
     # Its weight's gradient is added up in float32; in bf16 each chunk's part is a tensor of its own. LoRA has none.
     head = 0 if model.lora.lora_rank else shape.embedding * 4 * (2 if model.bf16 else 1)
     gathered = (2 * shape.layer + shape.embedding) * width if config.deepspeed.zero_stage == 3 else 0.0
-    update, score = frozenset(("update",)), frozenset(("score",))
+    update, score = frozenset(("update",)), frozenset(("score",) if scores else ())
     return [
         ("gathered layers", gathered, update | score),
         ("activations", activations * config.optimizer.micro_train_batch_size, update),

@@ -174,7 +174,10 @@ _PHASES = {
         "while engines generate",
         "add --deepspeed_enable_sleep, --adam_offload or --ref_reward_offload, or lower --vllm_gpu_memory_utilization",
     ),
-    "score": ("while rollouts are scored", "lower --micro_rollout_batch_size, or add --vllm_enable_sleep"),
+    "score": (
+        "while rollouts are scored",
+        "raise --zero_stage or --actor_num_gpus_per_node, lower --micro_rollout_batch_size, or add --vllm_enable_sleep",
+    ),
     "update": (
         "in an update",
         "raise --zero_stage or --actor_num_gpus_per_node, add --gradient_checkpointing, --adam_offload or (with "
