@@ -26,7 +26,9 @@ ray_submit() {
 }
 
 cluster_start() {
-  CLUSTER_FOLDER=$(mktemp -d /tmp/openrlhf-ray.XXXXXX) # short: the sockets in it have names of 107 characters at most
+  # Only this user can enter it; Ray opens the folder within that it is given to everybody. Short names: those of the
+  # sockets have 107 characters at most.
+  CLUSTER_FOLDER=$(mktemp -d /tmp/openrlhf-ray.XXXXXX)
   trap cluster_stop EXIT
   trap 'cluster_interrupted 130' INT
   trap 'cluster_interrupted 143' TERM
@@ -37,7 +39,7 @@ cluster_start() {
   export RAY_USAGE_STATS_ENABLED=0
   read -r -a ports <<<"$(free_ports 9)"
   address="127.0.0.1:${ports[1]}"
-  options=(--head --block --node-ip-address=127.0.0.1 --temp-dir="$CLUSTER_FOLDER" --port="${ports[0]}"
+  options=(--head --block --node-ip-address=127.0.0.1 --temp-dir="$CLUSTER_FOLDER/r" --port="${ports[0]}"
     --dashboard-host=127.0.0.1 --dashboard-port="${ports[1]}" --node-manager-port="${ports[2]}"
     --object-manager-port="${ports[3]}" --metrics-export-port="${ports[4]}" --runtime-env-agent-port="${ports[5]}"
     --dashboard-agent-listen-port="${ports[6]}" --dashboard-agent-grpc-port="${ports[7]}"

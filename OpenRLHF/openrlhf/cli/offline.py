@@ -1,6 +1,8 @@
-"""What all commands that train on fixed data share: parse → rules → train."""
+"""What all commands that train on fixed data share: parse → rules → folders → train."""
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from openrlhf.cli.arguments import Parsed
@@ -8,6 +10,9 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.rules import offline_rules
 from openrlhf.config.run_file import write_run_file
+from openrlhf.trainer.resuming import hinting_at_checkpoints, start_of
+from openrlhf.trainer.run_folders import RunFolders, claimed
+from openrlhf.trainer.state import OfflineState
 
 
 def main(command: str, argv: Sequence[str] | None) -> int:
@@ -16,6 +21,17 @@ def main(command: str, argv: Sequence[str] | None) -> int:
 
 
 def begin(config: OfflineConfig, notes: list[str], parsed: Parsed) -> None:
-    from openrlhf.trainer.offline_run import train  # torch: not for --help
+    """Every rank comes here; the folders are the first one's."""
+    settings = config.checkpoint
+    mine = not config.plan.plan_only and os.environ.get("RANK", "0") == "0"
+    with claimed(config) if mine else nullcontext(RunFolders()) as folders:
+        fresh, ranks = OfflineState(run=folders.run), int(os.environ.get("WORLD_SIZE", "1"))
+        start = start_of(config, fresh, [Path(settings.ckpt_path)], ranks)
+        from openrlhf.trainer.offline_run import train  # torch: not before the folders are known to be usable
 
-    train(config, notes, lambda: write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config))
+        def on_start() -> None:
+            folders.begin()
+            write_run_file(Path(settings.save_path), parsed.command, parsed.config)
+
+        with hinting_at_checkpoints(config) if mine else nullcontext():
+            train(config, [*notes, *start.notes], start, on_start)

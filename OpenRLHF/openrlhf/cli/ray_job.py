@@ -17,6 +17,7 @@ import uuid
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from openrlhf.cli.keys import hide_key, job_environment
 from openrlhf.errors import UserError
 
 STOP_SECONDS = 30.0
@@ -60,7 +61,11 @@ def run(address: str, command: list[str]) -> int:
         signal.signal(number, _interrupt)
     job = f"openrlhf-{uuid.uuid4().hex[:12]}"  # known before the job is, so that it can always be stopped
     try:
-        client.submit_job(entrypoint=entrypoint(command, os.getcwd()), submission_id=job)
+        client.submit_job(
+            entrypoint=entrypoint(command, os.getcwd()),
+            submission_id=job,
+            runtime_env={"env_vars": job_environment()},
+        )
         asyncio.run(_follow(client, job))
         return _exit_status(client, job)
     except Interrupted as interruption:
@@ -97,6 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True, help="of the dashboard, or what RAY_ADDRESS accepts")
     parser.add_argument("command", nargs=argparse.REMAINDER)
+    hide_key()
     args = parser.parse_args()
     try:
         return run(args.address, args.command)

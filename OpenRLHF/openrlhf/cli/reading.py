@@ -1,13 +1,21 @@
 """What every command does with its configuration before it begins: rules, notes, and the file that starts it again."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from openrlhf.cli.arguments import Parsed, parse
+from openrlhf.cli.keys import hide_key
 from openrlhf.config.effects import ineffective_flags
+from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.settings import values_of
 from openrlhf.config.training import TrainConfig
 from openrlhf.errors import UserError
+from openrlhf.models.model_folder import check_model_folder
+from openrlhf.utils.signals import Stopped, ending_on_signals
 
 Rules = Callable[[Any], tuple[Any, list[str]]]
 
@@ -18,17 +26,53 @@ def settled(parsed: Parsed, rules: Rules) -> tuple[Any, list[str]]:
     return config, notes + ineffective_flags(config, parsed.given, parsed.methods, dense=_is_dense(parsed, config))
 
 
+# Flags that name models, and whether their tokenizer is read.
+_MODELS = {
+    "pretrain": True,
+    "critic_pretrain": False,
+    "reward_pretrain": True,
+    "ref_pretrain": False,
+    "teacher_model": True,
+    "model_path": True,
+}
+
+
+# These end in their own way: one answers what is in work, the other goes on after Ctrl-C.
+_OWN_SIGNALS = ("serve_rm", "interactive_chat")
+
+
+def check_models(config: Any) -> None:
+    """UserError: a folder of a model that could not be loaded."""
+    values = values_of(config)
+    if isinstance(config, RLConfig) and config.reward.sources:
+        values["reward_pretrain"] = None  # it is not loaded
+    for flag in [name for name in _MODELS if name in values]:
+        named = values[flag] or ""
+        for path in [named] if Path(named).is_dir() else named.split(","):
+            if path.strip():
+                check_model_folder(path.strip(), flag, tokenizer=_MODELS[flag])
+
+
 def run_command(
     command: str, argv: Sequence[str] | None, rules: Rules, begin: Callable[[Any, list[str], Parsed], None]
 ) -> int:
-    """Exit status: 0 done, 2 something the user can mend."""
+    """Exit status: 0 done, 2 something the user can mend, 143 ended by SIGTERM, 130 by SIGINT."""
+    if argv is None:
+        hide_key()
     try:
-        parsed = parse(command, argv)
-        config, notes = settled(parsed, rules)
-        begin(config, notes, parsed)
+        with nullcontext() if command in _OWN_SIGNALS else ending_on_signals():
+            parsed = parse(command, argv)
+            config, notes = settled(parsed, rules)
+            if not (isinstance(config, TrainConfig) and config.plan.plan_only):
+                check_models(config)
+            begin(config, notes, parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped as end:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ended by {end}", file=sys.stderr)
+        return end.status
     return 0
 
 

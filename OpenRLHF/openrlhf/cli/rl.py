@@ -1,6 +1,7 @@
-"""What the reinforcement-learning commands share: parse → rules → plan → run."""
+"""What the reinforcement-learning commands share: parse → rules → folders → plan → run."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openrlhf.cli.arguments import Parsed
@@ -8,22 +9,62 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import rl_rules
 from openrlhf.config.run_file import write_run_file
+from openrlhf.config.settings import with_flags
+from openrlhf.errors import UserError
+from openrlhf.trainer.checkpoint import checkpoint_folders
+from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
+from openrlhf.trainer.run_folders import claimed
+from openrlhf.trainer.state import TrainerState
 
 
 def main(command: str, argv: Sequence[str] | None) -> int:
-    """Exit status: 0 done, 2 something the user can mend."""
+    """Exit status: 0 done, 2 something the user can mend, 143 and 130 after SIGTERM and SIGINT."""
     return run_command(command, argv, rl_rules, begin)
 
 
 def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
-    from openrlhf.trainer.preparation import prepare  # torch: not for --help
+    if config.plan.plan_only:
+        from openrlhf.trainer.preparation import prepare  # torch: not for --help
 
-    prepared = prepare(config)
-    for note in [*notes, *prepared.notes]:
-        print(f"note: {note}")
-    print(prepared.description, flush=True)
-    if not config.plan.plan_only:
+        prepare(config).report(notes)
+        return
+    with claimed(config) as folders:
+        start = started(config, folders.run)
+        from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
+
+        prepared = prepare(config)
+        prepared.report([*notes, *start.notes])
         from openrlhf.trainer.ray.launch import run
 
+        folders.begin()
         write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
-        run(prepared)
+        with hinting_at_checkpoints(config):
+            with_restarts(config, start, lambda where: run(prepared, where))
+
+
+def started(config: RLConfig, run: str) -> Start[TrainerState]:
+    """Where the run begins; see `start_of`."""
+    fresh = TrainerState(kl_coef=config.kl.init_kl_coef, run=run)
+    return start_of(config, fresh, checkpoint_folders(config), config.placement.actor_ranks)
+
+
+def with_restarts(config: RLConfig, start: Start[TrainerState], run: Callable[[Start[TrainerState]], None]) -> None:
+    """Runs; where a part of the run dies, at most --max_restarts times again, from the latest checkpoint.
+
+    What the user can mend is raised at once: it would only happen again.
+    """
+    identity, limit = start.state.run, config.checkpoint.max_restarts
+    for attempt in range(limit + 1):
+        try:
+            run(start)
+            return
+        except UserError:
+            raise
+        except RuntimeError as error:
+            if attempt == limit:
+                raise
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            print(f"note: {reason[0]}: restart {attempt + 1} of {limit}.", file=sys.stderr, flush=True)
+            start = started(with_flags(config, load_checkpoint=True), identity)
+            for note in start.notes:
+                print(f"note: {note}", flush=True)

@@ -11,6 +11,7 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.inference import ServingConfig
 from openrlhf.config.inference_rules import serving_rules
 from openrlhf.errors import UserError
+from openrlhf.rewards.key import read_key
 
 SHUTDOWN_S = 180  # answers that are under way at the end; as long as clients wait for one
 
@@ -23,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def begin(config: ServingConfig, notes: list[str], parsed: Parsed) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    key = read_key(config.server.api_key_file) if config.server.api_key_file else None
     with bind(config.server.host, config.server.port) as listener:
-        serve(config, notes, listener)
+        serve(config, notes, listener, key)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -39,7 +41,7 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(config: ServingConfig, notes: Sequence[str], listener: socket.socket) -> None:
+def serve(config: ServingConfig, notes: Sequence[str], listener: socket.socket, key: str | None) -> None:
     import uvicorn
 
     from openrlhf.rewards.reward_model import RewardModel, inspect_reward_model, local_devices
@@ -56,7 +58,9 @@ def serve(config: ServingConfig, notes: Sequence[str], listener: socket.socket) 
         RewardModel(files, config.model, device, max_len=server.max_len) for device in local_devices(server.workers)
     ]
     line = ScoringQueue(models, workers=server.workers, batch_size=server.batch_size)
-    service = RewardService(models[0], line, max_requests=server.max_requests, max_bytes=server.max_request_mb << 20)
+    service = RewardService(
+        models[0], line, max_requests=server.max_requests, max_bytes=server.max_request_mb << 20, key=key
+    )
     options = uvicorn.Config(
         service.app(),
         lifespan="off",

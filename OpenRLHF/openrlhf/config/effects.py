@@ -47,6 +47,8 @@ def _reasons(config: Any, methods: Mapping[str, type[MethodConfig]], dense: bool
     if isinstance(config, RLConfig | OfflineConfig):
         yield from config.method.without_effect(config)
         yield from _of_other_methods(config.method, methods)
+    if isinstance(config, OfflineConfig):
+        yield "max_restarts", "ranks are started by their launcher (torchrun --max-restarts, with --load_checkpoint)"
     if isinstance(config, RLConfig):
         yield from _of_reinforcement(config)
     elif isinstance(config, BatchConfig):
@@ -91,6 +93,8 @@ def _of_reinforcement(config: RLConfig) -> Iterator[tuple[str, str]]:
                 "micro_rollout_batch_size",
                 f"engines choose the size of their batches, and {title} scores nothing beforehand",
             )
+    if not any("://" in source for source in config.reward.sources):
+        yield "api_key_file", "no server gives the rewards"
     if config.reward.sources != [BUILT_IN_GRADER]:
         yield "reward_policy", "the built-in grader does not give the rewards"
     yield from _of_kl(config)

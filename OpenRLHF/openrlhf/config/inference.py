@@ -129,6 +129,10 @@ class ServerConfig:
     max_len: int = setting(2048, "Longest row in tokens; longer ones lose their beginning.", at_least=1)
     host: str = setting("0.0.0.0", "Address to listen on.")
     port: int = setting(5000, "Port to listen on.", at_least=0, at_most=65535)
+    api_key_file: str | None = setting(
+        None, "File whose first line every request must bring as Authorization: Bearer; needed beyond loopback."
+    )
+    no_api_key: bool = switch("Let everybody ask who reaches --host, as 0.6.2 does.")
     batch_size: int | None = setting(None, "Samples scored at once; without it a request's all.", at_least=1)
     workers: int = setting(
         1,

@@ -1,5 +1,6 @@
 """Rules of batch_inference, interactive_chat and serve_rm; as those in `rules`."""
 
+import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ from openrlhf.errors import UserError
 
 TASKS = ("generate", "generate_vllm", "rm")
 POST_PROCESSORS = ("rs", "csft", "iter_dpo")
-EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 def batch_rules(config: BatchConfig) -> tuple[BatchConfig, list[str]]:
@@ -64,12 +64,23 @@ def serving_rules(config: ServingConfig) -> tuple[ServingConfig, list[str]]:
         raise UserError(
             f"--max_len {server.max_len} leaves no room for a token and the end of sequence: give at least 2"
         )
-    if server.host in EVERY_ADDRESS:
-        notes.append(
-            f"--host {server.host} listens on every address of this machine and asks nobody for a password; --host"
-            " 127.0.0.1 keeps the server to this machine."
-        )
+    if server.no_api_key and server.api_key_file:
+        raise UserError("--api_key_file asks for a key and --no_api_key for none: remove one of them")
+    if not server.api_key_file and not _is_loopback(server.host):
+        if not server.no_api_key:
+            raise UserError(
+                f"--host {server.host} can be reached from other machines: give --api_key_file, or --host 127.0.0.1 to"
+                " keep to this machine; --no_api_key lets everybody ask"
+            )
+        notes.append(f"--host {server.host} can be reached from other machines, and --no_api_key lets everybody ask.")
     return replace(config, model=model), notes
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_generation(config: BatchConfig) -> None:

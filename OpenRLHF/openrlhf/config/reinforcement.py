@@ -1,6 +1,7 @@
 """Reinforcement learning: data, rollouts, engines, rewards, models beside the policy, placement, evaluation."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from openrlhf.config.method import RLMethodConfig
 from openrlhf.config.settings import section, setting, switch
@@ -121,6 +122,7 @@ class RewardConfig:
         None,
         "Reward: a .py file that defines reward_func, or URLs, separated by commas, or math: the built-in grader.",
     )
+    api_key_file: str | None = setting(None, "File whose first line is the key of the servers in --remote_rm_url.")
     reward_policy: str = setting(
         "math",
         "What the built-in grader takes for an answer: math; word_problem, a number, rounded or unannounced; choice.",
@@ -135,7 +137,12 @@ class RewardConfig:
         " config.json."
     )
     reward_workers: int = setting(2, "Processes that grade responses.", at_least=1)
-    reward_timeout: float = setting(30.0, "Seconds that grading one response may take.", more_than=0)
+    reward_timeout: float = setting(
+        30.0, "Seconds that one call of a reward_func, for all responses in it, may take.", more_than=0
+    )
+    max_reward_failures: float = setting(
+        0.5, "Share of a step's responses that may stay without a reward before the run ends.", at_least=0, at_most=1
+    )
 
     @property
     def sources(self) -> list[str]:
@@ -154,6 +161,12 @@ class PolicyConfig:
     enable_ema: bool = switch(
         "Keep an exponential moving average of the policy's weights (0.992 a step) and save it in place of the last"
         " ones."
+    )
+    on_anomaly: str = setting(
+        "warn",
+        "When a step's figures show that training goes wrong: warn, stop, or rollback to the latest checkpoint with"
+        " half the rate.",
+        choices=("warn", "stop", "rollback"),
     )
 
 
@@ -279,4 +292,6 @@ class RLConfig(TrainConfig):
 
 
 def _parts(text: str | None) -> list[str]:
+    if text and Path(text).exists():
+        return [text]  # a path may hold a comma itself
     return [part.strip() for part in (text or "").split(",") if part.strip()]

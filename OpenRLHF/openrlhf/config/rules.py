@@ -4,6 +4,7 @@ Each takes a configuration and returns an adjusted one with notes for the user; 
 rules are those of OpenRLHF 0.6.2, but packing needs neither vLLM nor flash-attn here.
 """
 
+import ast
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -176,13 +177,27 @@ def _settle_rewards(config: RLConfig) -> RLConfig:
                 f"--remote_rm_url {file} is neither a .py file, nor a URL (http:// or https://), nor"
                 f" {BUILT_IN_GRADER!r}"
             )
-        if not Path(file).is_file():
-            raise UserError(f"--remote_rm_url {file}: there is no such file")
+        _check_reward_file(file)
     if len(sources) > 1 and len(sources) != len(urls):
         raise UserError(
             f"--remote_rm_url {config.reward.remote_rm_url}: only URLs can be summed; give one file, or URLs"
         )
     return config
+
+
+def _check_reward_file(file: str) -> None:
+    """What can be seen without running it."""
+    try:
+        source = Path(file).read_bytes()
+        ast.parse(source, file)
+    except OSError as error:
+        raise UserError(f"--remote_rm_url {file}: cannot be read ({error.strerror})") from None
+    except SyntaxError as error:
+        raise UserError(f"--remote_rm_url {file}, line {error.lineno}: {error.msg}") from None
+    except ValueError as error:
+        raise UserError(f"--remote_rm_url {file}: no Python ({error})") from None
+    if b"reward_func" not in source and b"import *" not in source:
+        raise UserError(f"--remote_rm_url {file}: the file defines no reward_func(queries, prompts, labels)")
 
 
 def _settle_critic(config: RLConfig) -> tuple[RLConfig, list[str]]:

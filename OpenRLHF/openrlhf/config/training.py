@@ -63,6 +63,14 @@ class CheckpointConfig:
     )
     max_ckpt_mem: int = setting(1e8, "Keep at most so many GB of checkpoints.", more_than=0)
     load_checkpoint: bool = switch("Continue from the latest checkpoint in --ckpt_path where there is one.")
+    save_on_signal: bool = switch("On SIGTERM or SIGINT finish the step and write a checkpoint before the end.")
+    max_restarts: int = setting(
+        0, "Continue from the latest checkpoint so many times when a part of the run dies (RL).", at_least=0
+    )
+    overwrite: bool = switch(
+        "Replace what an earlier run left in --ckpt_path and --save_path; without it such folders are refused.",
+        secret=True,  # a run that is started again from its run.yaml must not replace itself unasked
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Mixes several data sources by probability."""
 
 import math
+from pathlib import Path
 from typing import Literal
 
 from openrlhf.datasets.files import Record
@@ -28,7 +29,8 @@ def load_blend(
     required: False leaves sources without this split out.
     Raises UserError: see `sources.load_records` and `parse_probabilities`.
     """
-    names = [name.strip() for name in specs.split(",") if name.strip()]
+    whole = Path(specs).expanduser().exists()  # a path may hold a comma itself
+    names = [specs] if whole else [name.strip() for name in specs.split(",") if name.strip()]
     if not names:
         raise UserError(f"no data source in {specs!r}: give files, folders or hub names, separated by commas")
     weights = parse_probabilities(probs, names)

@@ -15,7 +15,7 @@ from typing import Any
 from openrlhf.errors import UserError
 
 Record = dict[str, Any]
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
 
 
 def is_data_file(name: str) -> bool:
@@ -24,7 +24,7 @@ def is_data_file(name: str) -> bool:
 
 
 def read_file(path: Path) -> list[Record]:
-    """All rows of a .json, .jsonl, .csv (each also .gz) or .parquet file.
+    """All rows of a .json, .jsonl, .ndjson, .csv (each also .gz) or .parquet file.
 
     .json: one array of objects, or JSON lines. UserError: the file is missing, damaged, empty or of a kind
     that is not read.

@@ -6,8 +6,8 @@ from typing import Any
 
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
-from openrlhf.datasets.templates import as_messages
+from openrlhf.datasets.segments import Segment, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.templates import Message, as_messages
 from openrlhf.datasets.texts import TextSample
 from openrlhf.errors import UserError
 
@@ -117,27 +117,27 @@ def _segments(
     content = field(record, key, flag, number)
     prompt = field(record, style.prompt_key, "--prompt_key", number) if style.prompt_key else None
     if style.apply_chat_template:
-        return chat_segments(tokenizer, _conversation(prompt, content, key, number), number, multiturn=False)
+        return chat_segments(tokenizer, _conversation(prompt, content, style, key, number), number, multiturn=False)
     response = as_text(content, key, number)
     text = "" if prompt is None else fill(style.input_template, as_text(prompt, str(style.prompt_key), number))
     return [(text, False), (response, True)]
 
 
-def _conversation(prompt: Any, content: Any, key: str, number: int) -> list[dict[str, str]]:
+def _conversation(prompt: Any, content: Any, style: PreferenceFormat, key: str, number: int) -> list[Message]:
     if prompt is None:
         if isinstance(content, str):
             raise UserError(
                 f"row {number}: field {key!r} is a text, but --apply_chat_template without --prompt_key needs a whole"
                 " conversation there (a list of messages); name the prompt's field with --prompt_key"
             )
-        return as_messages(content)
-    response = as_response(content)
+        return as_messages(content, key, number)
+    response = as_messages(content, key, number, text_is="assistant")
     if response[0]["role"] != "assistant":
         raise UserError(
             f"row {number}: field {key!r} starts with a turn of the {response[0]['role']}, not of the assistant; where"
             " it holds the whole conversation, leave --prompt_key out"
         )
-    return as_messages(prompt) + response
+    return as_messages(prompt, str(style.prompt_key), number) + response
 
 
 def _margin(record: Record, number: int) -> float | None:

@@ -1,5 +1,6 @@
 """Prompts for reinforcement learning and evaluation: text, token ids and the gold answer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,20 +9,22 @@ from openrlhf.datasets.files import Record
 from openrlhf.datasets.templates import as_messages, render_chat
 from openrlhf.errors import UserError
 from openrlhf.experience.prompt import Prompt
+from openrlhf.utils.special_tokens import closing_note, prompt_ids
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts in the order of their records, and how many records were left out."""
+    """Prompts in the order of their records, and how many records were left out. said: about the tokenizer."""
 
     prompts: tuple[Prompt, ...]
     too_long: int
     empty: int
+    said: tuple[str, ...] = ()
 
     def notes(self, max_tokens: int) -> list[str]:
         """Sentences to print about what was left out."""
         total = len(self.prompts) + self.too_long + self.empty
-        notes = []
+        notes = list(self.said)
         if self.too_long:
             notes.append(f"{self.too_long} of {total} prompts are longer than {max_tokens} tokens: left out.")
         if self.empty:
@@ -49,11 +52,12 @@ def build_prompts(
     for number, record in enumerate(records):
         content = field(record, input_key, "--input_key", number)
         if apply_chat_template:
-            texts.append(render_chat(tokenizer, as_messages(content), generation_prompt=True) + suffix)
+            messages = as_messages(content, input_key, number)
+            texts.append(render_chat(tokenizer, messages, generation_prompt=True) + suffix)
         else:
             texts.append(fill(input_template, as_text(content, input_key, number)) + suffix)
     labels = [read_label(record, label_key, number) for number, record in enumerate(records)]
-    all_ids = tokenizer(texts, add_special_tokens=not apply_chat_template)["input_ids"] if texts else []
+    all_ids = prompt_ids(tokenizer, texts, special_tokens=not apply_chat_template) if texts else []
     others = list(dict.fromkeys(key for record in records for key in record if key not in (input_key, label_key)))
     prompts = tuple(
         Prompt(index, text, tuple(ids), label, {key: records[index].get(key) for key in others})
@@ -66,7 +70,8 @@ def build_prompts(
             f"none of {len(records)} prompts has between 1 and {max_tokens} tokens: check --input_key"
             f" {input_key} or raise the length limit"
         )
-    return PromptSet(prompts, too_long=len(records) - empty - len(prompts), empty=empty)
+    said = () if apply_chat_template else tuple(closing_note(tokenizer))
+    return PromptSet(prompts, too_long=len(records) - empty - len(prompts), empty=empty, said=said)
 
 
 def fill(template: str | None, text: str) -> str:
@@ -99,4 +104,6 @@ def read_label(record: Record, key: str | None, number: int) -> str:
         raise UserError(
             f"row {number}: the label in field {key!r} must be a text or number, found {type(label).__name__}"
         )
+    if isinstance(label, float) and not math.isfinite(label):
+        raise UserError(f"row {number}: the label in field {key!r} is {label}, no gold answer; remove such rows")
     return str(label)

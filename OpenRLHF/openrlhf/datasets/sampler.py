@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from openrlhf.errors import UserError
 from openrlhf.utils.seeding import derive_seed
 
 
@@ -47,10 +48,10 @@ class EpochSampler:
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Goes to a saved position. The batch size may differ from the one that the state was saved with.
 
-        ValueError: the state is of other data or another seed, so its position means nothing here.
+        UserError: the state is of other data or another seed, so its position means nothing here.
         """
         if (state["count"], state["seed"]) != (self.count, self.seed):
-            raise ValueError(
+            raise UserError(
                 f"the saved position belongs to {state['count']} samples and seed {state['seed']}, but there"
                 f" are {self.count} samples and seed {self.seed}: use the same data and --seed, or start anew"
             )

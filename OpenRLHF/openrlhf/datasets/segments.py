@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf.datasets.templates import as_messages, render_chat
+from openrlhf.datasets.templates import Message, render_chat
 from openrlhf.errors import UserError
+from openrlhf.utils.special_tokens import added_tokens
 
 # A piece of a sample's text, and whether it belongs to the response.
 Segment = tuple[str, bool]
 
 
-def as_response(output: Any) -> list[dict[str, str]]:
-    """A text as one assistant message, messages as they are."""
-    return [{"role": "assistant", "content": output}] if isinstance(output, str) else as_messages(output)
-
-
-def chat_segments(tokenizer: Any, messages: list[dict[str, str]], number: int, *, multiturn: bool) -> list[Segment]:
+def chat_segments(tokenizer: Any, messages: list[Message], number: int, *, multiturn: bool) -> list[Segment]:
     """Splits the rendered conversation before and after its last assistant turn (every one where `multiturn`).
 
     number: the row, for the messages of the UserErrors: no assistant turn at the end, or a template that writes
@@ -35,8 +31,8 @@ def chat_segments(tokenizer: Any, messages: list[dict[str, str]], number: int, *
             if not text.startswith(done):
                 raise UserError(
                     f"row {number}: the chat template writes earlier turns differently once a turn is added,"
-                    " so the response cannot be told from the prompt; give another template with"
-                    " --tokenizer_chat_template"
+                    " so the response cannot be told from the prompt; save another template with the tokenizer, or"
+                    " give one (--tokenizer_chat_template in train_sft and train_rm)"
                 )
             segments.append((text[len(done) :], not generation_prompt))
             done = text
@@ -59,7 +55,7 @@ def opening_tokens(tokenizer: Any, apply_chat_template: bool) -> list[int]:
     """
     if not tokenizer.eos_token:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no end-of-sequence token: set eos_token")
-    return [] if apply_chat_template else list(tokenizer("")["input_ids"])
+    return [] if apply_chat_template else added_tokens(tokenizer)[0]
 
 
 def encode(segments: Sequence[Segment], tokenizer: Any, opening: Sequence[int]) -> tuple[list[int], list[int]]:

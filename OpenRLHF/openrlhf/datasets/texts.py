@@ -6,7 +6,7 @@ from typing import Any
 
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.segments import Segment, chat_segments, encode, finished, opening_tokens
 from openrlhf.datasets.templates import as_messages
 from openrlhf.errors import UserError
 
@@ -41,7 +41,7 @@ class TextSet:
         total = len(self.samples) + self.without_response
         notes = []
         if self.truncated:
-            notes.append(f"{self.truncated} of {total} samples are longer than --max_len {max_len}: cut there.")
+            notes.append(f"{self.truncated} of {total} samples are longer than {max_len} tokens: cut there.")
         if self.without_response:
             notes.append(
                 f"{self.without_response} of {total} samples have no response within {max_len} tokens: left out."
@@ -85,8 +85,8 @@ def build_text_samples(records: Sequence[Record], tokenizer: Any, style: TextFor
         rows.append(number)
     if not samples:
         raise UserError(
-            f"none of {len(records)} samples has a response token within --max_len {max_len}: check"
-            " --input_key and --output_key, or raise --max_len"
+            f"none of {len(records)} samples has a response token within {max_len} tokens: check the keys of the"
+            " fields, such as --input_key, or raise the length limit"
         )
     return TextSet(tuple(samples), tuple(rows), truncated, without)
 
@@ -96,12 +96,12 @@ def segments_of(record: Record, tokenizer: Any, style: TextFormat, number: int) 
     content = field(record, style.input_key, "--input_key", number)
     output = field(record, style.output_key, "--output_key", number) if style.output_key else None
     if style.apply_chat_template and not style.pretrain_mode:
-        messages = as_messages(content) if output is None or isinstance(content, str) else list(content)
-        if output is not None:
-            messages = messages + as_response(output)
+        messages = [] if style.output_key and content == [] else as_messages(content, style.input_key, number)
+        if style.output_key:
+            messages += as_messages(output, str(style.output_key), number, text_is="assistant")
         return chat_segments(tokenizer, messages, number, multiturn=style.multiturn)
     text = as_text(content, style.input_key, number)
-    response = "" if output is None else as_text(output, str(style.output_key), number)
+    response = as_text(output, style.output_key, number) if style.output_key else ""
     if style.pretrain_mode:
         return [(text + response, True)]
     return [(fill(style.input_template, text), False), (response, True)] if response else []

@@ -30,10 +30,11 @@ from openrlhf.trainer.graders import TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared, prepare
 from openrlhf.trainer.rl_evaluation import Evaluator
-from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
+from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import LocalGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.network import free_port
 

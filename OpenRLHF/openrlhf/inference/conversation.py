@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from openrlhf.datasets.prompts import fill
 from openrlhf.datasets.templates import render_chat
 from openrlhf.errors import UserError
+from openrlhf.utils.special_tokens import prompt_ids
 
 
 class Style(Protocol):
@@ -75,7 +76,7 @@ class Conversation:
         return self._encode(text)
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=self._special_tokens)["input_ids"])
+        return tuple(prompt_ids(self._tokenizer, text, special_tokens=self._special_tokens))
 
     def prompt_within(self, message: str, limit: int) -> tuple[tuple[int, ...], int]:
         """As `prompt`, of at most `limit` tokens: the oldest turns are dropped for it, and counted.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openrlhf.config.inference import BatchConfig, BatchDataConfig
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import as_text, field, fill
-from openrlhf.datasets.segments import Segment, as_response, chat_segments, encode, finished, opening_tokens
+from openrlhf.datasets.segments import Segment, chat_segments, encode, finished, opening_tokens
 from openrlhf.datasets.templates import as_messages
 from openrlhf.errors import UserError
 from openrlhf.inference.generation import read_records
@@ -76,7 +76,9 @@ def segments_of(record: Record, tokenizer: Any, data: BatchDataConfig, number: i
     content = field(record, data.input_key, "--input_key", number)
     response = as_text(field(record, data.output_key, "--output_key", number), data.output_key, number)
     if data.apply_chat_template:
-        return chat_segments(tokenizer, as_messages(content) + as_response(response), number, multiturn=False)
+        messages = as_messages(content, data.input_key, number)
+        messages += as_messages(response, data.output_key, number, text_is="assistant")
+        return chat_segments(tokenizer, messages, number, multiturn=False)
     return [(fill(data.input_template, as_text(content, data.input_key, number)), False), (response, True)]
 
 

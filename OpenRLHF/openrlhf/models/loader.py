@@ -39,7 +39,7 @@ def load_config(path: str) -> PretrainedConfig:
             else "there is no such folder here, and it could not be had from the model hub"
         )
         raise UserError(
-            f"cannot load the model {path!r}: {hint} ({reason}). Set --pretrain to a local folder."
+            f"cannot load the model {path!r}: {hint} ({reason}). Give a local folder, or a name on the hub."
         ) from None
 
 

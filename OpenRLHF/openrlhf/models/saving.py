@@ -1,26 +1,41 @@
 """Saves a model as a plain Hugging Face folder, gathered from its shards."""
 
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from safetensors import SafetensorError
 from transformers import GenerationConfig
 
+from openrlhf.errors import UserError
 from openrlhf.models.adapters import adapter_config, adapter_tensors, write_adapter
 from openrlhf.models.parameters import FullParameters, Network
 from openrlhf.models.scalar import ScalarModel
-from openrlhf.utils.atomic import partial, publish
+from openrlhf.utils.atomic import filled
+
+# What a folder may hold of another model: after a save it holds what was written then. Logs and the like stay.
+_MODEL_FILES = (
+    *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.bin.index.json"),
+    *("config.json", "generation_config.json", "adapter", "adapter_config.json", "chat_template.*"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    *("vocab.json", "vocab.txt", "merges.txt", "additional_chat_templates", "*processor_config.json"),
+)
 
 
-def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: str) -> None:
+def save_pretrained(
+    network: Network, tokenizer: Any, folder: Path, *, source: str, fallback: Path | None = None
+) -> None:
     """Collective: every rank calls it, rank 0 writes `folder` (weights, config, tokenizer, generation config).
 
-    LoRA is merged into the weights; the adapter itself goes to `folder/adapter`. `source` is where the model
-    came from, for its generation config. An existing `folder` keeps its other files.
+    LoRA is merged into the weights; the adapter itself goes to `folder/adapter`. source: where the model came from, for
+    its generation config. Files of another model in `folder` go, any others stay.
+
+    fallback: where the model is written when `folder` cannot be written.
+
+    Raises:
+        UserError: on rank 0, where the model lies in `fallback`, or could be written nowhere.
     """
     writer = not dist.is_initialized() or dist.get_rank() == 0
     state = {}
@@ -28,16 +43,35 @@ def save_pretrained(network: Network, tokenizer: Any, folder: Path, *, source: s
         if writer:
             state[name] = tensor.detach().cpu().clone()
     adapter = adapter_tensors(network) if adapter_config(network) is not None else None
-    if writer:
-        target = partial(folder)
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+
+    def write(target: Path) -> None:
         _write(network, tokenizer, target, state, source)
         if adapter is not None:
             write_adapter(network, target / "adapter", adapter, source)
-        _move_into(target, folder)
+
+    failed = _written(write, folder, fallback) if writer else None
     if dist.is_initialized():
-        dist.barrier()
+        dist.barrier()  # the others must not wait for one that has failed
+    if failed is not None:
+        raise failed
+
+
+def _written(write: Callable[[Path], None], folder: Path, fallback: Path | None) -> UserError | None:
+    """Fills `folder` in one piece, or where that fails `fallback`; what there is to say about it."""
+    reasons = []
+    for place in (folder, fallback):
+        if place is None:
+            continue
+        try:
+            with filled(place, _MODEL_FILES) as target:
+                write(target)
+        except (OSError, SafetensorError) as error:  # safetensors has errors of its own for a full disk
+            reasons.append(f"{place} cannot be written ({getattr(error, 'strerror', None) or error})")
+            continue
+        if not reasons:
+            return None
+        return UserError(f"{reasons[0]}; the complete model is in {place}: move it from there")
+    return UserError(f"the model is lost: {', '.join(reasons)}")
 
 
 def _write(network: Network, tokenizer: Any, target: Path, state: dict, source: str) -> None:
@@ -90,15 +124,3 @@ def generation_config(source: str, tokenizer: Any) -> GenerationConfig:
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
         )
-
-
-def _move_into(complete: Path, folder: Path) -> None:
-    """Renames `complete` to `folder`; where that exists, its entries are replaced one by one and others kept."""
-    if not folder.exists():
-        publish(folder)
-        return
-    for entry in complete.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(folder / entry.name, ignore_errors=True)
-        os.replace(entry, folder / entry.name)
-    complete.rmdir()

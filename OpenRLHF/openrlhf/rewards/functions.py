@@ -10,12 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from openrlhf.errors import UserError
-from openrlhf.rewards.signature import FORM, Columns, columns_of
+from openrlhf.rewards.key import header_of
+from openrlhf.rewards.loading import load_reward_function
+from openrlhf.rewards.signature import Columns
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
 
 Fields = Mapping[str, Sequence[Any]]
@@ -25,9 +27,11 @@ _PASSING = (408, 425, 429)  # statuses of a request that may be right the next t
 
 
 class Rewards(Protocol):
-    """`failures` counts the responses that got no reward (time limit, crash); they are never silently zero."""
+    """`failures` counts the responses that got no reward (time limit, crash); they are never silently zero. `reason` is
+    why the last of them got none."""
 
     failures: int
+    reason: str
 
     def submit(
         self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
@@ -36,62 +40,35 @@ class Rewards(Protocol):
 
         queries: prompt + response, special tokens kept, as in OpenRLHF 0.6.2.
         fields: other columns of the queries' rows by name, one value per query; JSON values.
+
+        The result raises `UserError` where the fault is not that of a response: the function does not keep to its form,
+        or raises for each of several responses.
         """
+        ...
+
+    def check(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> None:
+        """One call before anything expensive. UserError: it brings no rewards, for whatever reason."""
         ...
 
     def close(self) -> None: ...
 
 
-def open_rewards(sources: Sequence[str], *, workers: int, timeout: float, policy: str = "math") -> Rewards:
+def open_rewards(
+    sources: Sequence[str], *, workers: int, timeout: float, policy: str = "math", key: str | None = None
+) -> Rewards:
     """sources: one .py file, "math" for the built-in grader, or URLs (their rewards are summed).
 
-    timeout: seconds for one call of a `reward_func`. policy: of the built-in grader, by name (`grading.POLICIES`).
+    timeout: seconds for one call of a `reward_func`, for all responses in it. policy: of the built-in grader, by name
+    (`grading.POLICIES`). key: what the servers ask for.
     """
     if all(source.startswith(("http://", "https://")) for source in sources):
-        return HttpRewards(sources)
+        return HttpRewards(sources, key)
     if len(sources) != 1:
         raise UserError(f"only URLs can be summed, got {', '.join(sources)}")
     path = "" if sources[0] == "math" else sources[0]
     return FunctionRewards(path, workers=workers, timeout=timeout, policy=policy)
-
-
-def load_reward_function(path: str = "", policy: str = "math") -> Any:
-    """Run inside a worker: returns what maps a payload of queries, prompts, labels and fields to a list of rewards.
-
-    Asked with None, it answers with the function's `Columns`, as a dictionary.
-    """
-    function = _function_in(path) if path else _built_in(policy)
-    columns = asdict(columns_of(function) if path else Columns())
-
-    def rewards_of(payload: dict[str, Any] | None) -> Any:
-        if payload is None:
-            return columns
-        values = function(payload["queries"], payload["prompts"], payload["labels"], **payload["fields"])
-        values = [float(value) for value in getattr(values, "tolist", lambda: values)()]
-        if len(values) != len(payload["queries"]):
-            raise UserError(f"reward_func returned {len(values)} values for {len(payload['queries'])} queries")
-        return values
-
-    return rewards_of
-
-
-def _function_in(path: str) -> Callable[..., Any]:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("user_reward", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--remote_rm_url {path}: cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "reward_func", None)):
-        raise UserError(f"--remote_rm_url {path}: the file defines no {FORM}")
-    return module.reward_func
-
-
-def _built_in(policy: str) -> Callable[..., Any]:
-    from openrlhf.rewards.correctness import correctness_reward
-
-    return partial(correctness_reward, policy=policy)
 
 
 class FunctionRewards:
@@ -102,7 +79,8 @@ class FunctionRewards:
     """
 
     def __init__(self, path: str, *, workers: int, timeout: float, policy: str = "math") -> None:
-        self.failures = 0
+        self.failures, self.reason = 0, ""
+        self._counting = threading.Lock()  # workers report from threads of their own
         self._pool = WorkerPool(load_reward_function, workers, timeout, arguments={"path": path, "policy": policy})
         self._pool.start()
         self._columns = self._pool.submit(None, timeout=_ASKING_TIMEOUT_S)
@@ -110,70 +88,154 @@ class FunctionRewards:
     def submit(
         self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
     ) -> "Future[list[float]]":
-        texts = {"queries": list(queries), "prompts": list(prompts), "labels": list(labels)}
         graded: Future[list[float]] = Future()
+        self._when_sent(graded, queries, prompts, labels, fields, self._settle)
+        return graded
+
+    def check(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> None:
+        checked: Future[list[float]] = Future()
+
+        def settle(graded: "Future[list[float]]", done: "Future[Any]", payload: dict[str, Any]) -> None:
+            values, why = _outcome(done)
+            error = UserError(f"a first call, before any model is loaded: {why.line}") if why else None
+            graded.set_exception(error) if error else graded.set_result(values)
+
+        self._when_sent(checked, queries, prompts, labels, fields, settle)
+        checked.result()
+
+    def _when_sent(
+        self,
+        graded: "Future[list[float]]",
+        queries: Sequence[str],
+        prompts: Sequence[str],
+        labels: Sequence[str],
+        fields: Fields | None,
+        settle: "Callable[[Future[list[float]], Future[Any], dict[str, Any]], None]",
+    ) -> None:
+        """Sends what the function takes, once it has said that, and settles `graded` with what it answers."""
+        texts = {"queries": list(queries), "prompts": list(prompts), "labels": list(labels)}
 
         def send(loaded: "Future[Any]") -> None:
             try:
-                columns = Columns(**loaded.result()).pick(fields or {})
-                self._send(graded, {**texts, "fields": {name: list(column) for name, column in columns.items()}})
+                found = loaded.result()
+                if "broken" in found:
+                    raise UserError(found["broken"])
+                columns = Columns(**found).pick(fields or {})
+                payload = {**texts, "fields": {name: list(column) for name, column in columns.items()}}
+                self._submit(payload).add_done_callback(lambda done: _guarded(graded, settle, done, payload))
             except WorkerFailure as error:
-                graded.set_exception(UserError(f"the reward function cannot be loaded: {error}"))
+                graded.set_exception(UserError(f"the reward function cannot be loaded: {_first_line(error)}"))
             except Exception as error:  # what a callback raises reaches nobody
                 graded.set_exception(error)
 
         self._columns.add_done_callback(send)
-        return graded
 
-    def _send(self, graded: "Future[list[float]]", payload: dict[str, Any]) -> None:
+    def _submit(self, payload: dict[str, Any]) -> "Future[Any]":
         try:
-            job = self._pool.submit(payload)
+            return self._pool.submit(payload)
         except TypeError as error:
             raise _not_json(payload["fields"]) from error
-        job.add_done_callback(lambda done: self._settle(graded, done, payload))
 
     def _settle(self, graded: "Future[list[float]]", done: "Future[Any]", payload: dict[str, Any]) -> None:
-        error = done.exception()
-        if error is None:
-            graded.set_result(done.result())
-        elif isinstance(error, WorkerStartError):
-            graded.set_exception(UserError(f"the reward function cannot be loaded: {error}"))
-        elif not isinstance(error, WorkerFailure):
-            graded.set_exception(error)
+        values, why = _outcome(done)
+        if why is None:
+            graded.set_result(values)
         elif len(payload["queries"]) > 1:
             self._one_by_one(graded, payload)  # one bad response must not cost the others their reward
         else:
-            if not self.failures:
-                print(
-                    f"note: a response could not be graded, and more may follow: {error}", file=sys.stderr, flush=True
-                )
-            self.failures += 1
-            graded.set_result([float("nan")])
+            self._count(why)
+            graded.set_result([math.nan])
 
     def _one_by_one(self, graded: "Future[list[float]]", payload: dict[str, Any]) -> None:
         count = len(payload["queries"])
-        values: list[float | None] = [None] * count
-        lock = threading.Lock()  # workers report from threads of their own
+        outcomes: dict[int, tuple[list[float], _Reason | None]] = {}
+        lock = threading.Lock()
 
-        def place(index: int, done: "Future[list[float]]") -> None:
+        def place(index: int, done: "Future[Any]") -> None:
             with lock:
                 if graded.done():
                     return
-                if error := done.exception():
+                try:
+                    outcomes[index] = _outcome(done)
+                except Exception as error:
                     graded.set_exception(error)
                     return
-                values[index] = done.result()[0]
-                if None not in values:
-                    graded.set_result([value for value in values if value is not None])
+                if len(outcomes) == count:
+                    self._settle_all(graded, [outcomes[number] for number in range(count)])
 
         for index in range(count):
-            single: Future[list[float]] = Future()
-            single.add_done_callback(partial(place, index))
             texts = {key: [payload[key][index]] for key in ("queries", "prompts", "labels")}
-            self._send(single, {**texts, "fields": {name: [c[index]] for name, c in payload["fields"].items()}})
+            alone = {**texts, "fields": {name: [c[index]] for name, c in payload["fields"].items()}}
+            self._submit(alone).add_done_callback(partial(place, index))
+
+    def _settle_all(
+        self, graded: "Future[list[float]]", outcomes: "Sequence[tuple[list[float], _Reason | None]]"
+    ) -> None:
+        reasons = [why for _, why in outcomes if why is not None]
+        if len(reasons) == len(outcomes) and all(why.traceback for why in reasons):
+            graded.set_exception(
+                UserError(f"reward_func raises for each of {len(reasons)} responses:\n{reasons[0].traceback}")
+            )
+            return
+        for why in reasons:
+            self._count(why)
+        graded.set_result([math.nan if why else values[0] for values, why in outcomes])
+
+    def _count(self, why: "_Reason") -> None:
+        with self._counting:
+            first, self.failures, self.reason = not self.failures, self.failures + 1, why.line
+        if first:
+            print(f"note: a response could not be graded, and more may follow: {why.line}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         self._pool.close()
+
+
+@dataclass(frozen=True)
+class _Reason:
+    """Why a call brought no rewards. traceback: the function's own, where it raised."""
+
+    line: str
+    traceback: str = ""
+
+
+def _outcome(done: "Future[Any]") -> tuple[list[float], _Reason | None]:
+    """Rewards, or why there are none.
+
+    Raises:
+        UserError: the function does not keep to its form, whatever the response.
+    """
+    try:
+        found = done.result()
+    except WorkerStartError as error:
+        raise UserError(f"the reward function cannot be loaded: {_first_line(error)}") from error
+    except WorkerFailure as error:
+        return [], _Reason(_first_line(error))
+    if isinstance(found, list):
+        return found, None
+    if "broken" in found:
+        raise UserError(found["broken"])
+    return [], _Reason(f"reward_func raised {found['raised']}", found["traceback"])
+
+
+def _guarded(
+    graded: "Future[list[float]]",
+    settle: "Callable[[Future[list[float]], Future[Any], dict[str, Any]], None]",
+    done: "Future[Any]",
+    payload: dict[str, Any],
+) -> None:
+    try:
+        settle(graded, done, payload)
+    except Exception as error:
+        graded.set_exception(error)
+
+
+def _first_line(error: Exception) -> str:
+    """Of a failure, and the last line of the traceback that it may hold."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else f"{lines[0].rstrip(':')}: {lines[-1].strip()}"
 
 
 def _not_json(fields: Fields) -> UserError:
@@ -193,8 +255,9 @@ def _not_json(fields: Fields) -> UserError:
 class HttpRewards:
     """Asks reward servers (0.6.2's POST {"query", "prompts", "labels"}, answer {"rewards"}) and sums their values."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self.failures = 0
+    def __init__(self, urls: Sequence[str], key: str | None = None) -> None:
+        self._key = key
+        self.failures, self.reason = 0, "the server answered NaN"
         self._urls = list(urls)
         self._threads = ThreadPoolExecutor(max_workers=4)
 
@@ -205,8 +268,14 @@ class HttpRewards:
         body = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         return self._threads.submit(self._ask_all, body)
 
+    def check(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], fields: Fields | None = None
+    ) -> None:
+        self.submit(queries, prompts, labels, fields).result()
+        self.failures = 0
+
     def _ask_all(self, body: dict[str, list[str]]) -> list[float]:
-        answers = [ask_reward_server(url, body) for url in self._urls]
+        answers = [ask_reward_server(url, body, self._key) for url in self._urls]
         rewards = [sum(values) for values in zip(*answers, strict=True)]
         self.failures += sum(math.isnan(reward) for reward in rewards)
         return rewards
@@ -215,15 +284,18 @@ class HttpRewards:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def ask_reward_server(url: str, body: dict[str, list[str]]) -> list[float]:
-    """One reward per query.
+def ask_reward_server(url: str, body: dict[str, list[str]], key: str | None = None) -> list[float]:
+    """One reward per query. key: sent along where there is one.
 
     Raises:
         UserError: after five tries, with the last reason; at once where the server says that the request itself is
         wrong, since asking again would change nothing.
     """
     request = urllib.request.Request(
-        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        url,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **({"Authorization": header_of(key)} if key else {})},
+        method="POST",
     )
     reason: Exception | None = None
     for attempt in range(HTTP_TRIES):

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from openrlhf.errors import UserError
+from openrlhf.rewards.key import is_allowed
 
 BODY_TIMEOUT_S = 60.0
 # A body that is refused is still read, and thrown away, up to so many times the limit: a client that is cut off in the
@@ -37,14 +38,17 @@ class RewardService:
     """Answers requests; see `docs/commands.md` for the contract.
 
     max_requests: requests that are read, wait or are scored at the same time; further ones get 503.
-    max_bytes: size of a request's body; a larger one gets 413.
+    max_bytes: size of a request's body; a larger one gets 413. key: what every request must bring, else it gets 401.
     """
 
-    def __init__(self, encoder: Encoder, line: Line, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(
+        self, encoder: Encoder, line: Line, *, max_requests: int, max_bytes: int, key: str | None = None
+    ) -> None:
         self._encoder = encoder
         self._line = line
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._key = key
         self._requests = 0
         self._scored = 0
         self._cut = 0
@@ -58,7 +62,14 @@ class RewardService:
             exception_handlers={HTTPException: _refusal, Exception: _failure},
         )
 
+    def _admit(self, request: Request) -> None:
+        if not is_allowed(request.headers.get("authorization"), self._key):
+            raise HTTPException(
+                401, "this server asks for the key of its --api_key_file", {"WWW-Authenticate": "Bearer"}
+            )
+
     async def health(self, request: Request) -> Response:
+        self._admit(request)
         return JSONResponse(
             {
                 "status": "ok",
@@ -70,6 +81,7 @@ class RewardService:
         )
 
     async def get_reward(self, request: Request) -> Response:
+        self._admit(request)
         if self._requests >= self._max_requests:
             raise HTTPException(
                 503, f"{self._requests} requests are being worked on: ask again later", {"Retry-After": "1"}

@@ -1,8 +1,9 @@
 """One engine in this process, or several as Ray actors behind the same interface."""
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from openrlhf.errors import UserError
@@ -95,6 +96,10 @@ class EnginePool:
         self._stall_limit_s = stall_limit_s
         self._stops_ray = stops_ray
 
+    def begin_ready(self) -> Callable[[], None]:
+        """Lets all engines load; the pending call waits for them."""
+        return self._begin("ready")
+
     def wait_until_ready(self) -> None:
         self._on_all("ready")
 
@@ -132,11 +137,24 @@ class EnginePool:
                 try:
                     completions: list[Completion] = _get(next(stream), index, owed[index])
                 except StopIteration:
+                    if owed[index]:
+                        raise EngineError(
+                            f"engine {index} ended without {len(owed[index])} completions", index, sorted(owed[index])
+                        ) from None
                     del streams[stream]
                     continue
                 deadline = time.monotonic() + self._stall_limit_s
+                _check_sense(completions, index, owed[index])
                 owed[index].difference_update(completion.key for completion in completions)
                 yield completions
+
+    def replace(self, index: int, start: Callable[[int], Any]) -> None:
+        """Ends an engine, whatever it does, and waits until its successor is ready. start: see `ReplacingPool`."""
+        import ray
+
+        ray.kill(self.engines[index])
+        self.engines[index] = start(index)
+        _get(self.engines[index].ready.remote(), index, (), timeout=self._stall_limit_s)
 
     def sleep(self, keep_weights: bool) -> None:
         self._on_all("sleep", keep_weights)
@@ -158,9 +176,16 @@ class EnginePool:
             ray.shutdown()
 
     def _on_all(self, method: str, *arguments: Any) -> None:
+        self._begin(method, *arguments)()
+
+    def _begin(self, method: str, *arguments: Any) -> Callable[[], None]:
         calls = [getattr(engine, method).remote(*arguments) for engine in self.engines]
-        for index, call in enumerate(calls):
-            _get(call, index, (), timeout=self._stall_limit_s)
+
+        def finish() -> None:
+            for index, call in enumerate(calls):
+                _get(call, index, (), timeout=self._stall_limit_s)
+
+        return finish
 
 
 def _get(reference: Any, engine: int, owed: Sequence[Key] | set[Key], timeout: float | None = None) -> Any:
@@ -178,6 +203,23 @@ def _get(reference: Any, engine: int, owed: Sequence[Key] | set[Key], timeout: f
         raise EngineError(f"engine {engine} died: {error}", engine, sorted(owed)) from error
     except GetTimeoutError as error:
         raise EngineError(f"engine {engine} was silent for {timeout:g} s", engine, sorted(owed)) from error
+
+
+def _check_sense(completions: Sequence[Completion], engine: int, owed: set[Key]) -> None:
+    """EngineError where an answer cannot be one, as after a fault of memory or of a kernel."""
+    for completion in completions:
+        ids, logprobs = completion.token_ids, completion.logprobs
+        if completion.key not in owed:
+            wrong = "for a request that it was not asked, or twice"
+        elif len(ids) != len(logprobs):
+            wrong = f"with {len(ids)} tokens and {len(logprobs)} log-probabilities"
+        elif not all(math.isfinite(value) and value < 0.1 for value in logprobs):  # bf16 rounds 0 up a little
+            wrong = "with log-probabilities that are none"
+        elif any(token < 0 for token in ids):
+            wrong = "with tokens that are none"
+        else:
+            continue
+        raise EngineError(f"engine {engine} answered {completion.key} {wrong}", engine, sorted(owed))
 
 
 def spread(requests: Sequence[Request], engines: int, max_new_tokens: int) -> list[list[Request]]:

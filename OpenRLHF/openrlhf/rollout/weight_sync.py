@@ -21,7 +21,6 @@ from openrlhf.rollout.gloo_transport import BUCKET_BYTES, Parameter
 from openrlhf.rollout.sync_client import EngineClient
 
 BACKENDS = ("nccl", "ipc", "gloo")
-COMPARED = 12  # parameters whose checksums are compared after a transfer
 
 
 class Source(Protocol):
@@ -39,7 +38,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What one transfer did. nbytes: bytes per engine; compared: parameters whose checksum was compared."""
+    """What one transfer did. nbytes: bytes per engine; compared: parameters that were read back from every engine that
+    can show them; the others were handed to the engine's loader, which refuses what it does not know."""
 
     parameters: int
     nbytes: int
@@ -151,15 +151,10 @@ class WeightSender:
         self._transport = self._open_transport([info["workers"] for info in infos], infos)
 
     def _choose_compared(self) -> frozenset[str]:
-        """A few parameters of every engine that can be read back there, spread over the model."""
+        """Every parameter that some engine can show."""
         sent = {parameter.name for parameter in self._wire.metadata()}
-        chosen: set[str] = set()
-        for ranks in self._client.parameter_checksums():
-            groups = [names for names in ranks[0] if sent.issuperset(names)]
-            count = min(COMPARED, len(groups))
-            for i in range(count):
-                chosen.update(groups[round(i * (len(groups) - 1) / max(1, count - 1))])
-        return frozenset(chosen)
+        shown = [names for ranks in self._client.parameter_checksums() for names in ranks[0]]
+        return frozenset(name for names in shown if sent.issuperset(names) for name in names)
 
     def _open_transport(self, workers: Sequence[int], infos: Sequence[Mapping[str, Any]]) -> Any:
         world_size = 1 + sum(workers)
@@ -215,6 +210,8 @@ class WeightSender:
         )
 
     def _compare(self) -> None:
+        if missing := self._wire.wanted - self._wire.checksums.keys():
+            raise WeightSyncError(f"{len(missing)} parameters were not sent, such as {min(missing)}")
         for engine, ranks in enumerate(self._client.parameter_checksums()):
             wrong = first_difference(self._wire.checksums, ranks)
             if wrong is not None:

@@ -1,15 +1,21 @@
 """Checkpoints that are complete or not there: written under another name, renamed, and only then are old ones gone."""
 
+import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
 from openrlhf.utils.atomic import publish, write_atomically
 
+S = TypeVar("S")
+
 STATE_FILE = "trainer_state.json"
+UNSAVED = "final_model"  # where a model lies that could not be written to --save_path
 _TAG = re.compile(r"global_step(\d+)$")
 _HF_COPY = re.compile(r"global_step(\d+)_hf$")
 
@@ -18,38 +24,149 @@ def tag_of(step: int) -> str:
     return f"global_step{step}"
 
 
-def publish_checkpoint(parent: Path, step: int, keep: int) -> None:
-    """Makes the partial checkpoint of `step` the latest one and removes the oldest beyond `keep`."""
+def checkpoint_folders(config: RLConfig) -> list[Path]:
+    """Of the policy, and of the critic where there is one."""
+    parent = Path(config.checkpoint.ckpt_path)
+    return [parent / "_actor", *([parent / "_critic"] if config.has_critic else [])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What stands in a checkpoint beside the shards. run: whose it is. state: the loop's own, JSON values. settings:
+    by flag, after the rules. ranks: how many wrote it. files: the size of each other file, by name."""
+
+    run: str
+    state: dict[str, Any]
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ranks: int = 1
+    files: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Into a checkpoint whose other files are all there."""
+        found = {str(file.relative_to(folder)): file.stat().st_size for file in _files(folder)}
+        record = dataclasses.replace(self, files=found)
+        (folder / STATE_FILE).write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Record":
+        """
+        Raises:
+            ValueError: what is wrong with this checkpoint.
+        """
+        try:
+            found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{STATE_FILE} cannot be read ({error})") from None
+        record = typed(cls, found, STATE_FILE)
+        for name, size in record.files.items():
+            file = folder / name
+            if not file.is_file() or file.stat().st_size != size:
+                there = f"{file.stat().st_size} bytes" if file.is_file() else "nothing"
+                raise ValueError(f"{name} should have {size} bytes, found {there}")
+        return record
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved(Generic[S]):
+    """A checkpoint to continue from. state: the loop's, with its types. notes: what was passed over, and why."""
+
+    tag: str
+    record: Record
+    state: S
+    notes: tuple[str, ...] = ()
+
+
+def typed(kind: type[S], values: Any, what: str) -> S:
+    """A dataclass from what JSON gave. ValueError: another shape, or a value of another type."""
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict) or not values.keys() <= hints.keys():
+        raise ValueError(f"{what} holds something else than {', '.join(hints)}")
+    for name, value in values.items():
+        wanted = get_origin(hints[name]) or hints[name]
+        number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
+        if not number and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+            raise ValueError(f"{what}: {name} is {value!r}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def publish_checkpoint(parent: Path, step: int, keep: int, run: str = "") -> None:
+    """Makes the partial checkpoint of `step` the latest one and removes the run's oldest beyond `keep`."""
     publish(parent / tag_of(step))
     write_atomically(parent / "latest", tag_of(step))
-    rotate_checkpoints(parent, keep)
+    rotate_checkpoints(parent, keep, step, run)
 
 
-def rotate_checkpoints(parent: Path, keep: int) -> None:
-    rotate(parent, _TAG, keep)
+def rotate_checkpoints(parent: Path, keep: int, step: int, run: str) -> None:
+    """Keeps the newest `keep` of the run's checkpoints up to `step`; 0 or less keeps all.
+
+    Those of other runs stay, and so do later ones, which a run that was continued from an earlier step left behind.
+    """
+    own = [folder for number, folder in _by_step(parent, _TAG) if number <= step and _run_of(folder) == run]
+    _remove_first(own, keep)
 
 
-def rotate(parent: Path, pattern: re.Pattern, keep: int) -> None:
-    """Keeps the newest `keep` folders that match, by step; 0 or less keeps all."""
-    found = _by_step(parent, pattern)
-    for _, folder in found[:-keep] if keep > 0 else []:
+def rotate_hf_copies(parent: Path, keep: int, step: int) -> None:
+    """As `rotate_checkpoints`, of the copies in Hugging Face's format."""
+    _remove_first([folder for number, folder in _by_step(parent, _HF_COPY) if number <= step], keep)
+
+
+def limit_size(parent: Path, gigabytes: float, step: int) -> None:
+    """Removes the oldest checkpoints and Hugging Face copies until all of them together take at most so many GB (10⁹
+    bytes); those of `step`, the newest, stay in any case."""
+    found = sorted(entry for kind in (_TAG, _HF_COPY) for entry in _by_step(parent, kind))
+    total = sum(_size(folder) for _, folder in found)
+    for number, folder in found:
+        if number >= step or total <= gigabytes * 1e9:
+            return
+        total -= _size(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def rotate_hf_copies(parent: Path, keep: int) -> None:
-    rotate(parent, _HF_COPY, keep)
+def checkpoints_in(parent: Path) -> list[Path]:
+    """Checkpoints and copies in Hugging Face's format, complete or not."""
+    found = parent.glob("global_step*") if parent.is_dir() else ()
+    return [f for f in found if any(kind.match(f.name.removesuffix(".partial")) for kind in (_TAG, _HF_COPY))]
 
 
-def limit_size(parent: Path, gigabytes: float) -> None:
-    """Removes the oldest checkpoints and Hugging Face copies until all of them together take at most so many GB (10⁹
-    bytes); the newest of each kind stays in any case."""
-    kinds = [_by_step(parent, pattern) for pattern in (_TAG, _HF_COPY)]
-    removable = sorted(entry for kind in kinds for entry in kind[:-1])
-    total = sum(_size(folder) for kind in kinds for _, folder in kind)
-    for _, folder in removable:
-        if total <= gigabytes * 1e9:
-            return
-        total -= _size(folder)
+def find_saved(parents: Sequence[Path], kind: type[S]) -> Saved[S] | None:
+    """The newest usable checkpoint below the first of `parents`; None where there is none at all.
+
+    It is the one that `latest` names, or where that cannot be used the one before it. parents: folders that must all
+    have it, of the policy and of the critic. kind: of the loop's state.
+
+    Raises:
+        UserError: there are checkpoints, but none can be used.
+    """
+    notes, first = [], parents[0]
+    steps = [number for number, _ in _by_step(first, _TAG)] if first.is_dir() else []
+    if not steps:
+        return None
+    for step in _candidates(first, steps):
+        try:
+            records = [Record.read(parent / tag_of(step)) for parent in parents]
+            state = typed(kind, records[0].state, STATE_FILE)
+        except ValueError as error:
+            notes.append(f"{first / tag_of(step)} cannot be used: {error}.")
+            continue
+        return Saved(tag_of(step), records[0], state, tuple(notes))
+    raise UserError(f"{' '.join(notes)} No other checkpoint is left: start anew with --overwrite")
+
+
+def _candidates(parent: Path, steps: list[int]) -> Iterator[int]:
+    """Newest first, from the one that `latest` names on."""
+    try:
+        named = _TAG.match((parent / "latest").read_text(encoding="utf-8").strip())
+    except (OSError, ValueError):
+        named = None
+    newest = int(named.group(1)) if named else max(steps)
+    yield from sorted({newest, *(step for step in steps if step < newest)}, reverse=True)
+
+
+def _remove_first(folders: list[Path], keep: int) -> None:
+    for folder in folders[:-keep] if keep > 0 else []:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -58,24 +175,17 @@ def _by_step(parent: Path, pattern: re.Pattern) -> list[tuple[int, Path]]:
     return sorted((int(m.group(1)), f) for f in parent.iterdir() if (m := pattern.match(f.name)))
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def latest_state(parent: Path) -> tuple[str, dict[str, Any]] | None:
-    """Tag and saved trainer state of the newest complete checkpoint below `parent`, or None where there is none.
-
-    Raises:
-        UserError: `latest` names a checkpoint that is not there or is incomplete.
-    """
-    pointer = parent / "latest"
-    if not pointer.is_file():
+def _run_of(folder: Path) -> str | None:
+    """Whose checkpoint it is, damaged or not."""
+    try:
+        return json.loads((folder / STATE_FILE).read_text(encoding="utf-8")).get("run")
+    except (OSError, ValueError, AttributeError):
         return None
-    tag = pointer.read_text(encoding="utf-8").strip()
-    state_file = parent / tag / STATE_FILE
-    if not _TAG.match(tag) or not state_file.is_file():
-        raise UserError(
-            f"{pointer} names {tag!r}, but {state_file} is not there; write the name of a complete checkpoint into "
-            f"{pointer}, or remove it to start anew"
-        )
-    return tag, json.loads(state_file.read_text(encoding="utf-8"))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in _files(folder))

@@ -27,8 +27,8 @@ class CriticWorker(TrainingWorker):
     def train_step(self, micro_batches: MicroBatches, learning_rate: float) -> Tally:
         return self.learner.train_step(micro_batches, learning_rate)
 
-    def save_checkpoint(self, parent: str, step: int, keep: int) -> None:
-        save_learner(self.learner, parent, step, {"step": step}, keep)
+    def save_checkpoint(self, parent: str, step: int, run: str, keep: int) -> None:
+        save_learner(self.learner, parent, step, {"step": step, "run": run}, keep)
 
     def load_checkpoint(self, parent: str, tag: str) -> None:
         load_learner(self.learner, parent, tag)

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import socket
 import warnings
 from datetime import timedelta
 from typing import Any
@@ -65,7 +66,34 @@ def init_process_group(timeout: timedelta = COLLECTIVE_TIMEOUT) -> None:
         # Its shared-memory collectives compile for more than a minute and gain nothing at this size.
         __compatible_ops__["deepspeed_shm_comm"] = False
         backend = "gloo"
+    if _meets_here():
+        _join_on_loopback(backend, timeout)
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
+
+
+def sharding_stage(config: TrainConfig) -> int:
+    """--zero_stage, but 0 for a single rank on the CPU: there ZeRO-3 has nothing to share or to offload, while its
+    copies and hooks took half of a step again, and twice the memory."""
+    alone = dist.get_world_size() == 1 and not torch.cuda.is_available()
+    return 0 if alone else config.deepspeed.zero_stage
+
+
+def _meets_here() -> bool:
+    """Whether all ranks are on this machine, and none of them is served by torchrun's own store."""
+    here = os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost", "::1")
+    return here and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+
+
+def _join_on_loopback(backend: str, timeout: timedelta) -> None:
+    """torch's own store listens on every address, and whoever reaches it can take part in the group."""
+    port, rank, size = (int(os.environ[name]) for name in ("MASTER_PORT", "RANK", "WORLD_SIZE"))
+    listener = socket.create_server(("127.0.0.1", port)).detach() if rank == 0 else None
+    store = dist.TCPStore(
+        "127.0.0.1", port, size, is_master=rank == 0, timeout=timeout, wait_for_workers=False, master_listen_fd=listener
+    )
+    if backend == "gloo":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
 
 
 def deepspeed_config(config: TrainConfig, *, trainable: bool, offload_parameters: bool = False) -> dict:
@@ -74,7 +102,7 @@ def deepspeed_config(config: TrainConfig, *, trainable: bool, offload_parameters
     Batch sizes mean nothing to DeepSpeed here: accumulation boundaries are set by the learner, and the loss carries
     its own normalisation. `gradient_accumulation_steps` is 2 so that its offloading code expects accumulation.
     """
-    settings, stage = config.deepspeed, config.deepspeed.zero_stage
+    settings, stage = config.deepspeed, sharding_stage(config)
     world_size = dist.get_world_size()
     offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     zero: dict[str, Any] = {"stage": stage}

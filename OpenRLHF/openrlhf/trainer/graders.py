@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from openrlhf.experience.example import Example
+from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rewards.functions import Rewards
 from openrlhf.rollout.engine import before_stop
@@ -32,6 +33,18 @@ class TextGrader:
         fields = {name: [r.prompt.fields.get(name) for r in batch] for name in columns}
         return self._rewards.submit(queries, texts, [r.prompt.label for r in batch], fields)
 
+    @property
+    def reason(self) -> str:
+        return self._rewards.reason or "its reward is NaN"
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Grades the first prompts with their labels as responses. UserError: that brings no rewards."""
+        some = prompts[:2]
+        queries, texts = [prompt.text + prompt.label for prompt in some], [prompt.text for prompt in some]
+        columns = dict.fromkeys(name for prompt in some for name in prompt.fields)
+        fields = {name: [prompt.fields.get(name) for prompt in some] for name in columns}
+        self._rewards.check(queries, texts, [prompt.label for prompt in some], fields)
+
     def close(self) -> None:
         self._rewards.close()
 
@@ -49,6 +62,10 @@ class ModelGrader:
 
     def grade(self, batch: Sequence[Rollout]) -> "Future[list[float]]":
         return self._thread.submit(self._sums, [self._example(rollout) for rollout in batch])
+
+    @property
+    def reason(self) -> str:
+        return "the reward model gave NaN"
 
     def _example(self, rollout: Rollout) -> Example:
         ids = rollout.prompt.token_ids + rollout.token_ids

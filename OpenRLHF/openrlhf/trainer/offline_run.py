@@ -1,9 +1,11 @@
 """One run on fixed data, whatever the method: data → plan → learner → loop."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
 
+from openrlhf.config.memory import shape_of
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.plan import offline_plan
 from openrlhf.datasets.blending import load_blend
@@ -18,17 +20,24 @@ from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor, trainable_scalar
 from openrlhf.trainer.offline_trainer import OfflineTrainer
 from openrlhf.trainer.posterior import InitialPosterior
+from openrlhf.trainer.resuming import Start
+from openrlhf.trainer.run_folders import check_space
+from openrlhf.trainer.state import OfflineState
 
 
-def train(config: OfflineConfig, notes: list[str], on_start: Any = lambda: None) -> None:
+def train(
+    config: OfflineConfig, notes: list[str], start: Start[OfflineState], on_start: Callable[[], None] = lambda: None
+) -> None:
     """Reads and checks the data before a model is loaded. A source without the eval split has nothing held out.
 
-    config: after the rules. on_start: called on the first rank when everything was checked.
+    config: after the rules. start: where to begin. on_start: called on the first rank when everything was checked.
     """
     method, data = method_of(config), config.data
     tokenizer = load_tokenizer(str(config.model.pretrain), use_fast=not config.model.disable_fast_tokenizer)
     method.prepare_tokenizer(tokenizer)
-    router_balance(load_config(str(config.model.pretrain)), config.model)  # refuses what could not be balanced
+    model = load_config(str(config.model.pretrain))
+    router_balance(model, config.model)  # refuses what could not be balanced
+    check_space(config, shape_of(model).parameters)
     method.check(config, tokenizer)
 
     def samples(split: str, required: bool) -> list[tuple[Example, ...]]:
@@ -57,7 +66,7 @@ def train(config: OfflineConfig, notes: list[str], on_start: Any = lambda: None)
     if dist.get_rank() == 0:
         _report(notes, plan)
         on_start()
-    OfflineTrainer(config, build_learner(config, tokenizer), tokenizer, train_samples, held_out).train()
+    OfflineTrainer(config, build_learner(config, tokenizer), tokenizer, train_samples, held_out, start).train()
     dist.destroy_process_group()
 
 

@@ -1,7 +1,7 @@
 """The loop of training on fixed data: every process runs it on its own share of each batch, whatever the objective."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,21 @@ from openrlhf.datasets.sampler import EpochSampler
 from openrlhf.experience.example import Example
 from openrlhf.models.saving import save_pretrained
 from openrlhf.trainer.batching import split_over_ranks
-from openrlhf.trainer.checkpoint import latest_state, limit_size, rotate_hf_copies, tag_of
+from openrlhf.trainer.checkpoint import UNSAVED, limit_size, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
+from openrlhf.trainer.state import OfflineState
+from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
-
-
-@dataclass
-class OfflineState:
-    """step counts optimiser steps. running: means (0.9 old, 0.1 new) of the loss and the objective's running_means."""
-
-    step: int = 0
-    running: dict[str, float] = field(default_factory=dict)
-    sampler: dict[str, int] = field(default_factory=dict)
 
 
 class OfflineTrainer:
     """Batches of `train_batch_size` samples over all ranks.
 
     samples, held_out: the rows of each sample (one, or two of a pair); weights are set anew for every batch.
+    start: where the run begins, at its beginning or at a checkpoint.
     """
 
     def __init__(
@@ -42,6 +37,7 @@ class OfflineTrainer:
         tokenizer: Any,
         samples: Sequence[Sequence[Example]],
         held_out: Sequence[Sequence[Example]],
+        start: Start[OfflineState],
     ) -> None:
         self.config = config
         self.learner = learner
@@ -56,11 +52,16 @@ class OfflineTrainer:
         )
         self.total_steps = len(self.sampler)
         self.warmup = warmup_steps(self.total_steps, optimizer.lr_warmup_ratio)
-        self.state = OfflineState()
+        self.start, self.state = start, start.state
+        self.signal: int | None = None
 
     def train(self) -> None:
         """Runs to the end and saves the model to `save_path`."""
-        self._resume()
+        if self.config.checkpoint.save_on_signal:
+            signals.defer()
+        if self.start.tag is not None:
+            load_learner(self.learner, self.config.checkpoint.ckpt_path, self.start.tag)
+            self.sampler.load_state_dict(self.state.sampler)
         log = RunLog(self.config) if self.rank == 0 else None
         if log is not None:
             log.truncate_to(self.state.step if self.state.step else -1)
@@ -77,10 +78,14 @@ class OfflineTrainer:
             progress.step(f"loss {metrics['train/loss']:.4g}, lr {rate:.3g}", every=self.config.logging.logging_steps)
             if log is not None and is_due(step, self.config.logging.logging_steps):
                 log.metrics(step, metrics)
-            if is_due(step, self.config.checkpoint.save_steps):
+            due = is_due(step, self.config.checkpoint.save_steps)
+            if due or self.signal is not None:
                 self._save()
+            if self.signal is not None:
+                raise signals.Stopped(self.signal)
         progress.close()
-        self.save_model(Path(self.config.checkpoint.save_path))
+        settings = self.config.checkpoint
+        self.save_model(Path(settings.save_path), Path(settings.ckpt_path) / UNSAVED)
         if log is not None:
             log.close()
 
@@ -118,23 +123,17 @@ class OfflineTrainer:
         return split_over_ranks(weighted, self.world_size, size, rows, each)[self.rank]
 
     def _over_ranks(self, tally: Tally) -> Tally:
-        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same."""
-        parts: list[Tally] = [Tally()] * self.world_size
-        dist.all_gather_object(parts, tally)
-        total = Tally()
-        for part in parts[:: self.config.model.ring_attn_size]:
-            total.merge(part)
-        return total
+        """The sum over all ranks, on every rank; ranks that share their rows have tallied the same.
 
-    def _resume(self) -> None:
-        settings = self.config.checkpoint
-        parent = Path(settings.ckpt_path)
-        saved = latest_state(parent) if settings.load_checkpoint else None
-        if saved is None:
-            return
-        load_learner(self.learner, str(parent), saved[0])
-        self.state = OfflineState(**saved[1])
-        self.sampler.load_state_dict(self.state.sampler)
+        A signal that one of them kept becomes known to all, so that they end after the same step.
+        """
+        parts: list[tuple[Tally, int | None]] = [(Tally(), None)] * self.world_size
+        dist.all_gather_object(parts, (tally, signals.requested()))
+        total = Tally()
+        for part, _ in parts[:: self.config.model.ring_attn_size]:
+            total.merge(part)
+        self.signal = next((number for _, number in parts if number is not None), self.signal)
+        return total
 
     def _save(self) -> None:
         self.state.sampler = self.sampler.state_dict()
@@ -146,13 +145,14 @@ class OfflineTrainer:
             copy = parent / f"{tag_of(self.state.step)}_hf"
             self.save_model(copy)
             if self.rank == 0:
-                rotate_hf_copies(parent, settings.max_ckpt_num)
+                rotate_hf_copies(parent, settings.max_ckpt_num, self.state.step)
         if self.rank == 0 and parent.is_dir():
-            limit_size(parent, settings.max_ckpt_mem)
+            limit_size(parent, settings.max_ckpt_mem, self.state.step)
 
-    def save_model(self, folder: Path) -> None:
+    def save_model(self, folder: Path, fallback: Path | None = None) -> None:
         if self.objective.config_figures:
             figures = self._evaluate(self.held_out or self.samples)
             for key, name in self.objective.config_figures.items():
                 setattr(self.learner.network.config, key, figures[name])
-        save_pretrained(self.learner.network, self.tokenizer, folder, source=str(self.config.model.pretrain))
+        source = str(self.config.model.pretrain)
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=source, fallback=fallback)

@@ -1,15 +1,16 @@
 """One rank of the policy: scores, trains, sends weights to the engines, saves."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openrlhf.experience.example import MicroBatches
 from openrlhf.methods.base import method_of
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
 from openrlhf.objectives.likelihood import LikelihoodObjective
-from openrlhf.trainer.checkpoint import rotate_hf_copies, tag_of
+from openrlhf.trainer.checkpoint import UNSAVED, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor
 from openrlhf.trainer.posterior import supply_frozen_models
@@ -17,6 +18,9 @@ from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
 from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.trainer.weight_average import WeightAverage
 from openrlhf.utils.tally import Tally
+
+if TYPE_CHECKING:
+    from openrlhf.rollout.weight_sync import WeightSender
 
 EMA_DECAY = 0.992  # as in OpenRLHF
 
@@ -32,6 +36,7 @@ class PolicyWorker(TrainingWorker):
         supply_frozen_models(self.learner, config, pad)
         self.average = WeightAverage(actor, EMA_DECAY) if config.policy.enable_ema else None
         self._pretraining = LikelihoodObjective("ptx_loss")
+        self.sender: WeightSender | None = None
 
     def train_step(
         self,
@@ -51,6 +56,9 @@ class PolicyWorker(TrainingWorker):
         """Collective: builds the channel through which weights reach the engines (Ray actor handles)."""
         from openrlhf.rollout.weight_sync import WeightSender
 
+        if self.sender is not None:
+            self.sender.connect(engines)  # one of them has been replaced
+            return
         self.sender = WeightSender(
             rank=self.rank,
             backend=backend,
@@ -62,6 +70,7 @@ class PolicyWorker(TrainingWorker):
 
     def sync_weights(self) -> dict[str, float]:
         """Collective: sends all weights in place and compares checksums; returns what was measured on rank 0."""
+        assert self.sender is not None
         report = self.sender.send()
         return {"seconds": report.seconds, "mib": report.nbytes / 2**20, "compared": float(report.compared)}
 
@@ -80,18 +89,20 @@ class PolicyWorker(TrainingWorker):
         return f"ema_rank{self.rank}.safetensors"
 
     def save_model(self, folder: str) -> None:
-        """Collective: a plain Hugging Face folder of the policy, or of its average under --enable_ema."""
-        if self.average is None:
-            self._save(Path(folder))
-        else:
-            with self.average.applied():
-                self._save(Path(folder))
+        """Collective: a plain Hugging Face folder of the policy, or of its average under --enable_ema.
+
+        Where it cannot be written, it goes beside the checkpoints, and UserError says so.
+        """
+        fallback = Path(self.config.checkpoint.ckpt_path) / UNSAVED
+        with self.average.applied() if self.average is not None else nullcontext():
+            self._save(Path(folder), fallback)
 
     def save_hf_copy(self, parent: str, step: int) -> None:
         """Collective: {parent}/global_step{step}_hf, and older copies beyond --max_ckpt_num go."""
         self._save(Path(parent) / f"{tag_of(step)}_hf")
         if self.rank == 0:
-            rotate_hf_copies(Path(parent), self.config.checkpoint.max_ckpt_num)
+            rotate_hf_copies(Path(parent), self.config.checkpoint.max_ckpt_num, step)
 
-    def _save(self, folder: Path) -> None:
-        save_pretrained(self.learner.network, self.tokenizer, folder, source=str(self.config.model.pretrain))
+    def _save(self, folder: Path, fallback: Path | None = None) -> None:
+        source = str(self.config.model.pretrain)
+        save_pretrained(self.learner.network, self.tokenizer, folder, source=source, fallback=fallback)

@@ -1,12 +1,13 @@
 """What an RL run needs before any model is loaded: data, tokenizer and plan, all checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.config.memory import GIB, ModelShape, shape_of
 from openrlhf.config.method import AnswerHint
 from openrlhf.config.plan import Plan, describe, make_plan
-from openrlhf.config.reinforcement import RLConfig
+from openrlhf.config.reinforcement import BUILT_IN_GRADER, RLConfig
 from openrlhf.datasets.blending import load_blend
 from openrlhf.datasets.files import Record
 from openrlhf.datasets.prompts import build_prompts
@@ -18,6 +19,7 @@ from openrlhf.models.loader import check_same_vocabulary, find_head, load_config
 from openrlhf.models.reward_scale import reward_scale
 from openrlhf.trainer.assembly import hint_ids
 from openrlhf.trainer.pretraining import Pretraining
+from openrlhf.trainer.run_folders import check_space
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Prepared:
     plan: Plan
     notes: list[str]
     description: str
+
+    def report(self, notes: Sequence[str]) -> None:
+        """Prints further notes, its own, and the plan."""
+        for note in [*notes, *self.notes]:
+            print(f"note: {note}")
+        print(self.description, flush=True)
 
 
 def prepare(config: RLConfig) -> Prepared:
@@ -55,6 +63,8 @@ def prepare(config: RLConfig) -> Prepared:
     pretraining, text_notes = _pretraining(config, tokenizer)
     notes += text_notes
     plan = make_plan(config, len(prompts))
+    shape = shape_of(model)
+    check_space(config, shape.parameters)
     context = getattr(model.get_text_config(), "max_position_embeddings", None)
     description = describe(plan, _shapes(config), context, gpu_memory_gib(config.plan.gpu_memory_gib))
     return Prepared(tokenizer, prompts, held_out, longest_hint, pretraining, plan, notes, description)
@@ -78,7 +88,7 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     data, method = config.data, config.method
     prompts, notes = _prompts_of(config, tokenizer, str(data.prompt_data), data.prompt_data_probs, data.prompt_split)
     if not isinstance(method, AnswerHint):
-        return prompts, 0, notes
+        return prompts, 0, notes + _ungraded(config, prompts)
     usable = [prompt for prompt in prompts if prompt.label.strip()]
     if len(usable) < len(prompts):
         notes.append(f"{len(prompts) - len(usable)} of {len(prompts)} prompts have an empty answer: left out.")
@@ -90,6 +100,19 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     if not fitting:
         raise UserError(f"no prompt of {data.prompt_data} has a usable answer in --label_key {data.label_key}")
     return fitting, max(length for length in lengths if length <= limit), notes
+
+
+def _ungraded(config: RLConfig, prompts: Sequence[Prompt]) -> list[str]:
+    """About prompts that the built-in grader cannot grade. UserError: there are no others."""
+    if config.reward.sources != [BUILT_IN_GRADER]:
+        return []
+    empty = sum(not prompt.label.strip() for prompt in prompts)
+    if empty == len(prompts):
+        raise UserError(
+            f"--remote_rm_url {BUILT_IN_GRADER} compares with gold answers, and no prompt has one: name their field"
+            " with --label_key"
+        )
+    return [f"{empty} of {len(prompts)} prompts have an empty answer: no response is right for them."] if empty else []
 
 
 def _check_reward_models(config: RLConfig, tokenizer: Any) -> None:

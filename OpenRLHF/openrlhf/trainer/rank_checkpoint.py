@@ -1,6 +1,5 @@
 """A learner's state on disk: DeepSpeed's shards, the posterior's, and the loop's own state as JSON."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from openrlhf.trainer.checkpoint import STATE_FILE, publish_checkpoint, tag_of
+from openrlhf.trainer.checkpoint import Record, publish_checkpoint, tag_of
 from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.resuming import settings_of
 from openrlhf.utils.atomic import partial
 
 
@@ -23,7 +23,8 @@ def save_learner(
 ) -> None:
     """Collective: writes {parent}/global_step{step}, makes it the latest, and removes the oldest beyond `keep`.
 
-    keep: 0 keeps all. more: write further files of this rank into the folder.
+    state: the loop's own, with `run`, whose checkpoint this is. keep: 0 keeps all. more: write further files of this
+    rank into the folder.
     """
     folder = partial(Path(parent) / tag_of(step))
     first = dist.get_rank() == 0
@@ -38,8 +39,9 @@ def save_learner(
         write(folder)
     dist.barrier()
     if first:
-        (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-        publish_checkpoint(Path(parent), step, keep)
+        run = state.get("run", "")
+        Record(run, state, settings_of(learner.config), dist.get_world_size()).write(folder)
+        publish_checkpoint(Path(parent), step, keep, run)
     dist.barrier()
 
 

@@ -1,17 +1,21 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf.config.plan import Plan
 from openrlhf.datasets.sampler import EpochSampler
+from openrlhf.errors import UserError
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import Sampling
+from openrlhf.trainer.anomalies import AnomalyWatch
 from openrlhf.trainer.assembly import Assembler, train_batches
-from openrlhf.trainer.checkpoint import rotate_checkpoints
+from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
 from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.trainer.pretraining import Pretraining
@@ -20,30 +24,18 @@ from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
+from openrlhf.trainer.state import TrainerState
+from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
 
-
-@dataclass
-class TrainerState:
-    """All that the loop remembers between steps; saved with every checkpoint.
-
-    step: rollout batches done. optimizer_steps: moves the schedule, also for batches without anything to train on.
-    kl_coef: the present weight of KL, which --kl_target moves.
-    """
-
-    step: int = 0
-    optimizer_steps: int = 0
-    skipped_steps: int = 0
-    consumed_samples: int = 0
-    kl_coef: float = 0.0
-    sampler: dict[str, int] = dataclasses.field(default_factory=dict)
+ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
 
 
 @dataclass(frozen=True)
 class Roles:
     """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data.
 
-    memory: says when who may use the GPUs.
+    memory: says when who may use the GPUs. heal: replaces engines that died, and says whether there were any.
     """
 
     policy: RoleGroup
@@ -53,6 +45,7 @@ class Roles:
     assembler: Assembler
     evaluator: Evaluator
     pretraining: Pretraining | None = None
+    heal: Callable[[], bool] = lambda: False
 
 
 class RLTrainer:
@@ -78,9 +71,12 @@ class RLTrainer:
             stop=rollout.stop,
         )
         self.progress = Progress(plan.steps, state.step)
+        self.watch = AnomalyWatch()
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
+        if self.config.checkpoint.save_on_signal:
+            signals.defer()
         if self.state.step:
             self.roles.memory.enter("sync")
             self.sync_weights()  # the engines started from --pretrain
@@ -90,6 +86,10 @@ class RLTrainer:
         for indices in self.sampler:
             self.state.step += 1
             self.step([self.prompts[index] for index in indices])
+            if (number := signals.requested()) is not None:
+                if not is_due(self.state.step, self.config.checkpoint.save_steps):
+                    self.save(self.state.step)
+                raise signals.Stopped(number)
         self.progress.close()
         folder = self.config.checkpoint.save_path
         self.roles.policy.call("save_model", folder)
@@ -111,7 +111,7 @@ class RLTrainer:
         memory = self.roles.memory
         with self.progress.phase("train"):
             memory.enter("score")
-            prepared, figures = self.roles.assembler.prepare(rollouts, self.state.kl_coef)
+            prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
             metrics = {**rollout_metrics(prepared), **figures}
             memory.enter("update")
             metrics.update(self.update(prepared))
@@ -124,8 +124,36 @@ class RLTrainer:
             memory.enter("generate")
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
+        wrong = self.watch.look(metrics)
+        if wrong and self.mend(step, wrong):
+            return
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
+
+    def mend(self, step: int, wrong: Sequence[str]) -> bool:
+        """Does what --on_anomaly says; whether the step was taken back.
+
+        A step that was taken back has used up its prompts and its place in the schedule: the same step would only end
+        the same way.
+        """
+        action, said = self.config.policy.on_anomaly, f"step {step}: {'; '.join(wrong)}"
+        if action == "warn":
+            print(f"note: {said}.", file=sys.stderr, flush=True)
+            return False
+        saved = find_saved(checkpoint_folders(self.config), TrainerState)
+        if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
+            latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
+            raise UserError(f"{said}; {latest} (--on_anomaly {action})")
+        print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
+        self.roles.memory.enter("update")
+        groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
+        for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
+            group.call("load_checkpoint", str(folder), saved.tag)
+        self.state.kl_coef, self.state.rollbacks = saved.state.kl_coef, self.state.rollbacks + 1
+        self.roles.memory.enter("sync")
+        self.sync_weights()
+        self.roles.memory.enter("generate")
+        return True
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Optimiser steps of policy and critic; a batch with nothing to train on moves the schedule and nothing else.
@@ -143,7 +171,8 @@ class RLTrainer:
         )
         for batch in batches:
             number = self.state.optimizer_steps
-            rate, critic_rate = self.plan.learning_rate(number), self.plan.critic_learning_rate(number)
+            less = ROLLBACK_RATE**self.state.rollbacks
+            rate, critic_rate = less * self.plan.learning_rate(number), less * self.plan.critic_learning_rate(number)
             examples = self.roles.assembler.examples(batch, step, on_policy=not policy_tallies)
             pending = []
             if examples and self.roles.critic is not None:
@@ -163,7 +192,12 @@ class RLTrainer:
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
-        report = self.roles.policy.call("sync_weights")[0]
+        try:
+            report = self.roles.policy.call("sync_weights")[0]
+        except RuntimeError:
+            if not self.roles.heal():
+                raise
+            report = self.roles.policy.call("sync_weights")[0]
         return {f"sync/{name}": value for name, value in report.items()}
 
     def evaluate(self, step: int) -> dict[str, float]:
@@ -191,9 +225,9 @@ class RLTrainer:
             # The policy's checkpoint says which step is the latest: the critic's must be there before it, and older
             # ones may go only behind it.
             if critic is not None:
-                critic.call("save_checkpoint", str(parent / "_critic"), step, 0)
+                critic.call("save_checkpoint", str(parent / "_critic"), step, self.state.run, 0)
             self.roles.policy.call("save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state))
             if critic is not None:
-                rotate_checkpoints(parent / "_critic", settings.max_ckpt_num)
+                rotate_checkpoints(parent / "_critic", settings.max_ckpt_num, step, self.state.run)
         if settings.save_hf_ckpt:
             self.roles.policy.call("save_hf_copy", str(parent), step)

@@ -1,10 +1,12 @@
 """Makes rollouts: samples rationales from the engines and grades them while others are still being written."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
+from openrlhf.errors import UserError
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rollout.engine import Completion, Request, RolloutEngine, Sampling
@@ -18,16 +20,23 @@ class Grader(Protocol):
         """One reward per rollout, NaN where grading failed."""
         ...
 
+    @property
+    def reason(self) -> str:
+        """Why the last rollout without a reward has none."""
+        ...
+
     def close(self) -> None: ...
 
 
 class RolloutMaker:
     """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
 
-    def __init__(self, engines: RolloutEngine, grader: Grader, seed: int) -> None:
+    def __init__(self, engines: RolloutEngine, grader: Grader, seed: int, max_failures: float = 1.0) -> None:
+        """max_failures: the share of rollouts that may stay without a reward."""
         self._engines = engines
         self._grader = grader
         self._seed = seed
+        self._max_failures = max_failures
 
     def make(
         self,
@@ -44,6 +53,9 @@ class RolloutMaker:
 
         purpose, step: with prompt and sample they determine every request's seed.
         hints: token ids to put between prompt and rationale, one per prompt.
+
+        Raises:
+            UserError: too many of them could not be graded.
         """
         requests = [
             Request(
@@ -62,6 +74,12 @@ class RolloutMaker:
             grading.append(([completion.key for completion in finished], self._grader.grade(batch)))
             on_progress(len(ungraded))
         rewards = {key: value for keys, future in grading for key, value in zip(keys, future.result(), strict=True)}
+        failed = sum(map(math.isnan, rewards.values()))
+        if failed > self._max_failures * len(requests):
+            raise UserError(
+                f"{failed} of {len(requests)} responses got no reward, more than --max_reward_failures"
+                f" {self._max_failures:g} allows; the last one because {self._grader.reason}"
+            )
         return [replace(ungraded[request.key], reward=rewards[request.key]) for request in requests]
 
     def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:

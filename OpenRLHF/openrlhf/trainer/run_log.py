@@ -1,6 +1,7 @@
 """Where a run's figures go: metrics.jsonl, TensorBoard, wandb (any combination), samples, and the terminal."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from openrlhf.config.settings import as_tree
 from openrlhf.config.training import LoggingConfig, TrainConfig
 from openrlhf.errors import UserError
 from openrlhf.experience.rollout import Rollout
+from openrlhf.trainer.run_folders import SAMPLES_FILE, metrics_file
 from openrlhf.utils.atomic import write_atomically
 
 
@@ -22,24 +24,26 @@ class RunLog:
 
     def __init__(self, config: TrainConfig) -> None:
         logging = config.logging
-        self.path = Path(logging.metrics_path or Path(config.checkpoint.save_path) / "metrics.jsonl")
+        self.path = metrics_file(config)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._samples = self.path.with_name("samples.jsonl")
+        self._samples = self.path.with_name(SAMPLES_FILE)
         self._tensorboard = _open_tensorboard(logging)
         self._wandb = _open_wandb(config)
 
     def truncate_to(self, step: int) -> None:
-        """Drops rows after `step`, which a killed run wrote and a continued one will write again."""
+        """Drops rows after `step`, which a killed run wrote and a continued one will write again, and broken ones."""
         for path in (self.path, self._samples):
             if path.is_file():
-                rows = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
-                kept = [row for row in rows if json.loads(row)["step"] <= step]
+                rows = path.read_text(encoding="utf-8", errors="replace").split("\n")
+                kept = [row for row in rows if -1 < _step_of(row) <= step]
                 write_atomically(path, "".join(row + "\n" for row in kept))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """values: full names, e.g. train/accuracy; one definition each, see docs/metrics.md."""
         with self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
+            # JSON has no NaN and no infinity: such a figure is null.
+            numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
+            out.write(json.dumps({"step": step, "time": time.time(), **numbers}, allow_nan=False) + "\n")
         if self._tensorboard is not None:
             for name, value in values.items():
                 self._tensorboard.add_scalar(name, value, step)
@@ -56,7 +60,7 @@ class RunLog:
                     "prompt": rollout.prompt.text,
                     "answer": rollout.prompt.label,
                     "response": rollout.text,
-                    "reward": rollout.reward,
+                    "reward": rollout.reward if math.isfinite(rollout.reward) else None,
                     "finish_reason": rollout.finish_reason,
                     "tokens": len(rollout.token_ids),
                 }
@@ -67,6 +71,15 @@ class RunLog:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def _step_of(row: str) -> int:
+    """-1 for what is no row, such as a line whose writer was killed."""
+    try:
+        found = json.loads(row)["step"]
+    except (ValueError, TypeError, KeyError):
+        return -1
+    return found if isinstance(found, int) else -1
 
 
 def _open_tensorboard(logging: LoggingConfig) -> Any:

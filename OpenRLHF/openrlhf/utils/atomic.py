@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 
@@ -30,6 +31,41 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def filled(folder: Path, replaced: Sequence[str]) -> Iterator[Path]:
+    """An empty folder to fill; it then becomes `folder`, or its entries move into an old one.
+
+    In the second case it lies within `folder`, which may be a mount point: from outside nothing is renamed into one.
+    replaced: patterns of names in `folder` that go, unless they were written anew; everything else stays.
+    """
+    if not folder.exists():
+        with new_folder(folder) as temporary:
+            yield temporary
+        return
+    temporary = folder / f".{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        yield temporary
+        written = {entry.name for entry in temporary.iterdir()}
+        for entry in list(folder.iterdir()):
+            if entry.name not in written and any(fnmatch(entry.name, pattern) for pattern in replaced):
+                _remove(entry)
+        for entry in sorted(temporary.iterdir()):
+            if entry.is_dir():
+                _remove(folder / entry.name)
+            os.replace(entry, folder / entry.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _temporary_name(path: Path) -> Path:

@@ -48,7 +48,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             continue
         try:
             row = json.loads(line)
-            rows[int(row["step"])] = row
+            rows[int(row["step"])] = {name: value for name, value in row.items() if value is not None}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}, line {number}: expected {{'step': …}}, found {line[:80]!r}") from error
     return [rows[step] for step in sorted(rows)]

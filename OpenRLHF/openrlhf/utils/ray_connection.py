@@ -1,20 +1,49 @@
-"""Connects to Ray: to the cluster that is named, or to one of this process's own."""
+"""Connects to Ray: to the cluster that is named, or to one of this process's own, which nobody else can read."""
 
 import os
+import secrets
+import shutil
+import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from openrlhf.errors import UserError
+from openrlhf.utils import signals
+
+_ANSWER_S = 5.0  # for a cluster that is there to accept a connection
+_own_folder: Path | None = None
 
 
 def connect(**options: Any) -> None:
-    """Joins the cluster of RAY_ADDRESS, as a job does; without it starts Ray on this machine. Once is enough."""
+    """Joins the cluster of RAY_ADDRESS, as a job does; without it starts Ray on this machine. Once is enough.
+
+    Raises:
+        UserError: nobody answers at RAY_ADDRESS.
+    """
     import ray
 
     if ray.is_initialized():
         return
-    if os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_answers(address)
         ray.init(address="auto", **options)
     else:
         start_local_ray(**options)
+    signals.install()  # Ray puts handlers of its own in their place, and keeps SIGINT back while it starts
+
+
+def disconnect() -> None:
+    """Ends a Ray of this process's own; leaves a cluster that it joined."""
+    global _own_folder
+    import ray
+
+    ray.shutdown()
+    if _own_folder is not None:
+        shutil.rmtree(_own_folder, ignore_errors=True)
+        _own_folder = None
 
 
 def see_own_gpus() -> None:
@@ -32,13 +61,37 @@ def start_local_ray(**options: Any) -> None:
     """Starts a Ray of this process's own: every port on loopback, no dashboard. options: more of `ray.init`'s.
 
     Without an address, `ray.init` would join the cluster that some `ray start` of this machine named last, and wait
-    for minutes where that has died.
+    for minutes where that has died. Its files go to a folder that only this user can enter, since Ray opens its own
+    folders to everybody; so does its token, for which Ray would write a file into the home folder.
     """
-    import ray
-    from ray._private import ray_constants
+    global _own_folder
 
     # Where clusters are disabled, Ray listens on loopback; it reads the variable when it is first imported.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address="local", include_dashboard=False, **options)
+    # Short: the sockets in it have names of 107 characters at most.
+    _own_folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+    if not os.environ.keys() & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        token = _own_folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32), encoding="ascii")
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    import ray
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(address="local", include_dashboard=False, _temp_dir=str(_own_folder / "r"), **options)
+
+
+def _check_answers(address: str) -> None:
+    """`ray.init` would wait for minutes, deaf to signals, for a head that is gone."""
+    host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto" and the like: Ray knows what they mean
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise UserError(
+            f"RAY_ADDRESS {address}: no Ray answers there ({error.strerror or error}): start one, or unset RAY_ADDRESS"
+            " to have one started"
+        ) from None

@@ -84,6 +84,9 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         "--score_chunk_size",
         "--metrics_path",
         "--lr_min_ratio",
+        "--overwrite",
+        "--max_restarts",
+        "--save_on_signal",
     }
     # Commands that run the same loop take the same flags; 0.6.2 has these in some of them only.
     loop = {"--save_hf_ckpt", "--disable_ds_ckpt", "--lr_scheduler", "--packing_samples", "--use_tensorboard"}
@@ -103,6 +106,9 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         }
         | {
             "--reward_timeout",
+            "--max_reward_failures",
+            "--on_anomaly",
+            "--api_key_file",
             "--dynamic_filtering",
             "--eval_dataset",
             "--eval_n_samples",
@@ -110,7 +116,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_max_samples",
         }
         | {"--num_sample_rationales"},
-        "serve_rm": {"--workers", "--max_requests", "--max_request_mb"},
+        "serve_rm": {"--workers", "--max_requests", "--max_request_mb", "--api_key_file", "--no_api_key"},
     }.get(command, set())
     assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN
 

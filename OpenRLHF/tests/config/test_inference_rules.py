@@ -104,8 +104,12 @@ def test_numbers_out_of_range_are_refused(flag: str, value: str):
 
 
 def test_the_reward_server_points_out_that_it_listens_everywhere():
-    assert "--host 127.0.0.1 keeps the server to this machine" in serve()[1][0]
-    assert serve("--host", "127.0.0.1")[1] == []
+    with pytest.raises(UserError, match="can be reached from other machines: give --api_key_file"):
+        serve()
+    assert "--no_api_key lets everybody ask" in serve("--no_api_key")[1][0]
+    assert serve("--api_key_file", "key")[1] == serve("--host", "::1")[1] == serve("--host", "127.0.0.1")[1] == []
+    with pytest.raises(UserError, match="remove one of them"):
+        serve("--no_api_key", "--api_key_file", "key")
 
 
 @pytest.mark.parametrize(
@@ -152,4 +156,7 @@ def test_flags_of_other_tasks_are_said_to_have_no_effect():
 
 
 def test_every_flag_of_the_reward_server_has_an_effect():
-    assert ineffective("serve_rm", "--reward_pretrain", "r", "--workers", "2", "--batch_size", "4") == set()
+    assert (
+        ineffective("serve_rm", "--reward_pretrain", "r", "--host", "127.0.0.1", "--workers", "2", "--batch_size", "4")
+        == set()
+    )

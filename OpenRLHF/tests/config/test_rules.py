@@ -102,7 +102,7 @@ def test_reward_urls_are_split_on_commas():
 
 def test_a_reward_file_must_exist_and_stand_alone(tmp_path: Path):
     file = tmp_path / "grade.py"
-    with pytest.raises(UserError, match=r"grade.py: there is no such file"):
+    with pytest.raises(UserError, match=r"grade.py: cannot be read .No such file"):
         intro("--remote_rm_url", str(file))
     file.write_text("def reward_func(queries, prompts, labels): ...\n", encoding="utf-8")
     assert intro("--remote_rm_url", str(file))[0].config.reward.sources == [str(file)]

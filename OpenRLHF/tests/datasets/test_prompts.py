@@ -83,7 +83,7 @@ def test_without_a_label_key_labels_are_empty(tokenizer):
         ({"records": [{"problem": "a", "answer": ["1"]}]}, "must be a text or number, found list"),
         (
             {"records": [{"problem": 3, "answer": "1"}], "apply_chat_template": True},
-            "a chat template needs a text or a list of {'role', 'content'} messages, found 3",
+            "row 0: field 'problem' must be a text or a list of {'role', 'content'} messages, found 3",
         ),
     ],
 )

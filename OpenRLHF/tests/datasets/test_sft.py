@@ -47,7 +47,7 @@ def test_long_samples_are_cut_at_their_end_and_counted(tokenizer):
     found = build(tokenizer, {"q": "12", "a": "abcdef"}, max_len=5)
     assert marked(tokenizer, found.samples[0]) == "12<a><b><c>"
     assert found.truncated == 1
-    assert found.notes(5) == ["1 of 1 samples are longer than --max_len 5: cut there."]
+    assert found.notes(5) == ["1 of 1 samples are longer than 5 tokens: cut there."]
     assert build(tokenizer, {"q": "12", "a": "a"}, max_len=5).truncated == 0
 
 
@@ -123,7 +123,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(make_tokenizer):
             TextFormat("q", apply_chat_template=True),
             "found the roles user, assistant, user",
         ),
-        ({"q": "123", "a": "b"}, PLAIN, "none of 1 samples has a response token within --max_len 3"),
+        ({"q": "123", "a": "b"}, PLAIN, "none of 1 samples has a response token within 3 tokens"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(tokenizer, record: dict, style: TextFormat, message: str):

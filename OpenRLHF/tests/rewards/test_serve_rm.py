@@ -100,7 +100,7 @@ def run(*flags: str) -> tuple[int, str]:
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        status, said = run("--reward_pretrain", str(tmp_path / "none"), "--host", "127.0.0.1", "--port", port)
+        status, said = run("--reward_pretrain", save_toy(tmp_path), "--host", "127.0.0.1", "--port", port)
     assert status == 2
     assert f"cannot listen on --host 127.0.0.1 --port {port} (Address already in use" in said
 

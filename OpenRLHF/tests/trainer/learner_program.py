@@ -121,9 +121,10 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     from deepspeed.utils import safe_get_full_grad
 
     from openrlhf.trainer.batching import split_over_ranks
-    from openrlhf.trainer.checkpoint import latest_state
+    from openrlhf.trainer.checkpoint import find_saved
     from openrlhf.trainer.learner import Learner
     from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+    from openrlhf.trainer.state import TrainerState
 
     class Recorder(Learner):
         """Keeps the full gradient that the optimiser sees, and its norm."""
@@ -144,10 +145,10 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     learner = build_learner(Recorder, config, task, critic)
     first = 0
     if resume:
-        saved = latest_state(Path(checkpoint))
+        saved = find_saved([Path(checkpoint)], TrainerState)
         assert saved is not None
-        load_learner(learner, checkpoint, saved[0])
-        first = saved[1]["step"]
+        load_learner(learner, checkpoint, saved.tag)
+        first = saved.state.step
     losses = []
     for step in range(first, steps):
         rows, objective = examples(count), learner.objective

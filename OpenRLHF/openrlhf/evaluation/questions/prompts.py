@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.errors import UserError
+from openrlhf.utils.special_tokens import prompt_ids
 
 _BOX = r"Please reason step by step, and put your final answer within \boxed{}."
 _CHATML = "<|im_start|>{role}\n{text}<|im_end|>\n"
@@ -143,8 +144,8 @@ class Prompter:
     """Builds prompts and their token ids.
 
     With a chat template (`chat`, or `apply_template` around a plain style) the tokenizer's template writes
-    the special tokens, so none are added again; otherwise the tokenizer adds what it always adds, as training
-    does.
+    the special tokens, so none are added again; otherwise the tokenizer adds in front what it always adds, as in
+    training.
     """
 
     prompt_type: str
@@ -182,4 +183,4 @@ class Prompter:
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a prompt made by `text`."""
-        return tuple(self.tokenizer(text, add_special_tokens=not self.templated)["input_ids"])
+        return tuple(prompt_ids(self.tokenizer, text, special_tokens=not self.templated))

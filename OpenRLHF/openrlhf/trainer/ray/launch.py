@@ -1,18 +1,20 @@
 """Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import hinted_evaluation
 from openrlhf.rewards.functions import open_rewards
+from openrlhf.rewards.key import read_key
 from openrlhf.rollout.opening import choose_engine
 from openrlhf.rollout.pool import EnginePool
+from openrlhf.rollout.replacing import ReplacingPool
 from openrlhf.trainer.assembly import Assembler
-from openrlhf.trainer.checkpoint import latest_state
+from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
 from openrlhf.trainer.gpu_memory import GpuMemory
@@ -29,48 +31,55 @@ from openrlhf.trainer.ray.cluster import (
     strategy,
 )
 from openrlhf.trainer.ray.role_group import RayRoleGroup
+from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
-from openrlhf.trainer.rl_trainer import RLTrainer, Roles, TrainerState
-from openrlhf.trainer.role_group import RoleGroup
+from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.state import TrainerState
 from openrlhf.trainer.worker import Worker
-from openrlhf.utils.ray_connection import connect
+from openrlhf.utils.ray_connection import connect, disconnect
 
 
-def run(prepared: Prepared) -> None:
-    """Starts the roles, trains, and takes them down again."""
+def run(prepared: Prepared, start: Start[TrainerState]) -> None:
+    """Starts the roles, trains from `start` on, and takes the roles down again."""
     config = prepared.plan.config
-    checkpoints, resumes = Path(config.checkpoint.ckpt_path) / "_actor", config.checkpoint.load_checkpoint
-    saved = latest_state(checkpoints) if resumes else None
-    if resumes:
-        print(
-            f"Continuing from {checkpoints / saved[0]}." if saved else f"No checkpoint in {checkpoints}: starting anew."
-        )
-    state = TrainerState(**saved[1]) if saved else TrainerState(kl_coef=config.kl.init_kl_coef)
-    log = RunLog(config)
-    log.truncate_to(state.step if saved else -1)
-    connect()
-    _send_by_value(config)
-    shares = place(layout(config))
     with ExitStack() as cleanup:
+        texts = open_text_grader(config, prepared)
+        if texts is not None:
+            cleanup.callback(texts.close)
+            texts.check(prepared.prompts)
+        log = RunLog(config)
+        log.truncate_to(start.state.step if start.tag else -1)
+        cleanup.callback(disconnect)
+        connect()
+        _send_by_value(config)
+        shares = place(layout(config))
         groups = start_roles(config, shares, cleanup)
         policy, critic = groups["actor"], groups.get("critic")
         backend = sync_backend(config, policy.has_cuda)
-        actors = start_engines(config, prepared.longest_hint, shares, backend)
-        engines = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
+        start_engine = engine_starter(config, prepared.longest_hint, shares, backend)
+        actors = [start_engine(number) for number in range(config.engine.engines)]
+
+        def deliver(handles: Sequence[Any]) -> None:
+            policy.call("connect_engines", handles, backend, config.engine.sync_timeout)
+            policy.call("sync_weights")
+
+        pool = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
+        engines = ReplacingPool(pool, start_engine, deliver)
         cleanup.callback(engines.shutdown)
         memory = GpuMemory(config, engines, groups, sharing_roles(config))
-        grader = open_grader(config, prepared, [group for name, group in groups.items() if name.startswith("reward")])
+        grader: Grader = texts or ModelGrader(
+            [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
+        )
         cleanup.callback(grader.close)
-        load_models(config, engines, groups, memory)
-        if saved:
-            policy.call("load_checkpoint", str(checkpoints), saved[0])
-            if critic is not None:
-                critic.call("load_checkpoint", str(checkpoints.with_name("_critic")), saved[0])
+        load_models(config, pool, groups, memory)
+        if start.tag:
+            for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
+                group.call("load_checkpoint", str(folder), start.tag)
         memory.enter("sync")  # checksums are read from the engines' weights
         policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
-        rollouts = RolloutMaker(engines, grader, config.optimizer.seed)
+        rollouts = RolloutMaker(engines, grader, config.optimizer.seed, config.reward.max_reward_failures)
         every, count = hinted_evaluation(config)
         hinted = (prepared.held_out or prepared.prompts)[:count] if every > 0 else []
         roles = Roles(
@@ -81,8 +90,9 @@ def run(prepared: Prepared) -> None:
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
+            heal=engines.heal,
         )
-        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=state).train()
+        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state).train()
 
 
 def _send_by_value(config: RLConfig) -> None:
@@ -99,13 +109,13 @@ def load_models(config: RLConfig, engines: EnginePool, groups: Mapping[str, RayR
 
     vLLM measures what is free on its GPU when it starts and when it falls asleep, so nobody else may move then.
     """
+    pending: dict[str, Callable[[], Any]] = {"engines": engines.begin_ready()}
     if config.placement.colocate_all_models:
-        engines.wait_until_ready()
+        pending.pop("engines")()
     memory.enter("load")
-    pending = [group.begin_setup() for group in groups.values()]
-    for finish in pending:
+    pending |= {name: group.begin_setup() for name, group in groups.items()}
+    for finish in pending.values():
         finish()
-    engines.wait_until_ready()
 
 
 def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
@@ -127,12 +137,17 @@ def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) 
     return groups
 
 
-def open_grader(config: RLConfig, prepared: Prepared, models: Sequence[RoleGroup]) -> Grader:
-    if models:
-        return ModelGrader(models, prepared.tokenizer.eos_token_id)
+def open_text_grader(config: RLConfig, prepared: Prepared) -> TextGrader | None:
+    """None where reward models grade."""
     reward = config.reward
+    if reward.models:
+        return None
     rewards = open_rewards(
-        reward.sources, workers=reward.reward_workers, timeout=reward.reward_timeout, policy=reward.reward_policy
+        reward.sources,
+        workers=reward.reward_workers,
+        timeout=reward.reward_timeout,
+        policy=reward.reward_policy,
+        key=read_key(reward.api_key_file) if reward.api_key_file else None,
     )
     return TextGrader(rewards, prepared.tokenizer, config.rollout.stop)
 
@@ -147,8 +162,10 @@ def sync_backend(config: RLConfig, has_cuda: bool) -> str:
     return "ipc" if config.placement.colocate_all_models else config.engine.vllm_sync_backend
 
 
-def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share], sync_backend: str) -> Sequence[Any]:
-    """Engine actors, each in its own bundles, or on the actor's when colocated."""
+def engine_starter(
+    config: RLConfig, longest_hint: int, shares: dict[str, Share], sync_backend: str
+) -> Callable[[int], Any]:
+    """Starts the engine of a number as an actor, in its own bundles, or on the actor's when colocated."""
     import ray
 
     from openrlhf.rollout.actor import EngineActor, actor_options
@@ -167,16 +184,22 @@ def start_engines(config: RLConfig, longest_hint: int, shares: dict[str, Share],
         "sync_backend": sync_backend,
         "kv_cache_bytes": engine.vllm_kv_cache_mb * 2**20 if engine.vllm_kv_cache_mb else None,
     }
-    actors = []
-    for number in range(engine.engines):
+
+    def start(number: int) -> Any:
         share = shares[f"engine{number}"]
         bundles, _ = engine_bundles(share, number, size, config.placement.colocate_all_models)
-        settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
+        settings = actor_options(
+            tensor_parallel_size=size,
+            gpus_per_worker=share.gpus,
+            bundle_indices=bundles,
+            threads=1 if share.gpus else max(1, (os.cpu_count() or 1) // engine.engines),
+        )
         settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)
-        actors.append(
+        return (
             ray.remote(EngineActor)
             .options(scheduling_strategy=strategy(share.group, bundles[0]), **settings)
             .remote(config.model.pretrain, choose_engine(engine.rollout_engine), **options)
         )
-    return actors
+
+    return start

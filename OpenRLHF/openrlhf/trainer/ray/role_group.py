@@ -9,6 +9,7 @@ from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.worker import Worker
+from openrlhf.utils.heap import heap_environment
 
 
 class RankError(RuntimeError):
@@ -40,8 +41,14 @@ class RayRoleGroup(RoleGroup):
         self._role = role
         self._nodes = share.nodes
         self._timeout = step_timeout
-        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // (world_size + 1))
-        environment = {"env_vars": {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}}
+        # Roles take turns on CPUs, so each may use all cores.
+        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // world_size)
+        variables = {
+            **WORKER_ENVIRONMENT,
+            "OMP_NUM_THREADS": str(threads),
+            **({} if share.gpus else heap_environment()),
+        }
+        environment = {"env_vars": variables}
         worker: Any = ray.remote(worker_class)
         self.ranks: list[Any] = [
             worker.options(
@@ -52,7 +59,10 @@ class RayRoleGroup(RoleGroup):
             ).remote(config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
-        self._host, self._port, self.has_cuda = self._wait([self.ranks[0].address.remote()])[0]
+        places = self._wait([rank.address.remote() for rank in self.ranks])
+        host, self._port, self.has_cuda = places[0]
+        # All on one machine: nobody else needs to reach them.
+        self._host = "127.0.0.1" if {place[0] for place in places} == {host} else host
 
     def begin_setup(self) -> Callable[[], list[Any]]:
         """The ranks load their models while other roles do; the pending call waits for them."""
