@@ -1,5 +1,10 @@
-"""An estimate of the memory that one GPU needs, from the model's configuration alone."""
+"""The ledger of GPU memory: what lies on a policy's GPU in which phase of a step, and an estimate of how much it is.
 
+The plan prints and judges it before anything starts; `trainer.gpu_memory` moves things as `residence` says. Where a
+GPU disagrees with an estimate, this is the place to mend.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +13,26 @@ from openrlhf.config.reinforcement import RLConfig
 GIB = 2**30
 
 
-# The parts of `actor_memory` that stay on a GPU between updates.
-RESIDENT = ("weights", "optimiser", "frozen copies", "moving average")
+# In order: engines come up, models load, then round and round. "update" is forward and backward, "step" the
+# optimiser's part.
+PHASES = ("start", "load", "generate", "score", "update", "step", "sync")
+ALWAYS = frozenset(PHASES)
+LOADED = ALWAYS - {"start"}
+
+# What a process takes before it holds anything: the CUDA context and libraries' workspaces. GiB, from others' reports.
+CONTEXT_GIB = 0.6
+# DeepSpeed's default reduce_bucket_size, and the elements of the optimiser's states that a ZeRO-3 step handles at once.
+BUCKET, SUB_GROUP = 5e8, 1e9
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Something that a role keeps on its GPU. phases: those in which it lies there."""
+
+    role: str
+    name: str
+    gib: float
+    phases: frozenset[str] = ALWAYS
 
 
 @dataclass(frozen=True)
@@ -43,39 +66,129 @@ def shape_of(config: Any) -> ModelShape:
     )
 
 
-def actor_memory(config: RLConfig, shape: ModelShape, world_size: int) -> dict[str, float]:
-    """GiB per actor rank by what it is for; an estimate for the longest rows that the settings allow.
+def residence(config: RLConfig) -> dict[str, frozenset[str]]:
+    """Phases in which each thing that can be moved lies on its GPU; everything else lies there always.
 
-    Mixed precision as DeepSpeed keeps it: weights and gradients in the model's dtype, float32 master weights and
-    two Adam moments (12 bytes a parameter with bf16, 8 without).
+    "engine weights", "engine cache", and "optimiser": master weights, moments and gradient buffers of those that train.
     """
-    model, rollout = config.model, config.rollout
-    width = 2 if model.bf16 else 4
-    stage = config.deepspeed.zero_stage
-    rank = model.lora.lora_rank
-    trained = shape.parameters if rank == 0 else _lora_parameters(rank, shape)
-    moments = 0.0 if config.deepspeed.adam_offload else trained * (12 if model.bf16 else 8)
-    parts = {
-        "weights": shape.parameters * width / (world_size if stage == 3 else 1),
-        "gradients": trained * 4 / (world_size if stage >= 2 else 1),
-        "optimiser": moments / (world_size if stage else 1),
-        "gathered layers": (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0,
-    }
-    shared = shape.parameters / (world_size if stage == 3 else 1)
-    beside = config.needs_reference and not config.reference_is_a_role
-    copies = config.method.frozen_copies(beside)
-    parts["frozen copies"] = copies * shared * width
-    if config.policy.enable_ema or config.method.averages_weights:
-        parts["moving average"] = shared * 4
-    tokens: float = config.optimizer.micro_train_batch_size * (rollout.prompt_max_len + rollout.generate_max_len)
+    weights = cache = ALWAYS
+    if config.engine.vllm_enable_sleep:
+        weights, cache = frozenset(("start", "generate", "sync")), frozenset(("start", "generate"))
+    optimiser = frozenset(("load", "update", "step")) if config.placement.deepspeed_enable_sleep else LOADED
+    return {"engine weights": weights, "engine cache": cache, "optimiser": optimiser}
+
+
+def ledger(
+    config: RLConfig, shapes: Mapping[str, ModelShape], gpu_gib: float | None = None, engines: bool = True
+) -> list[Holding]:
+    """What lies on one of the policy's GPUs.
+
+    shapes: of the models by their roles: "actor", and where they are there "critic", "reference", "reward0", …; what
+        a role shares the policy's GPU with by the --colocate_* flags counts, others do not.
+    engines: whether a colocated engine counts.
+    gpu_gib: of one GPU; None leaves out the engine's cache, which fills its share.
+    """
+    placement = config.placement
+    everything = placement.colocate_all_models
+    found = _trained("actor", config, shapes["actor"], placement.actor_ranks)
+    for role, shape in shapes.items():
+        if role == "critic" and everything:
+            found += _trained(role, config, shape, placement.critic_ranks)
+        elif role != "actor" and (everything or (role == "reference" and placement.colocate_actor_ref)):
+            ranks = placement.reference_ranks if role == "reference" else placement.reward_ranks
+            found += _frozen(role, config, shape, ranks)
+    if everything and engines:
+        found += engine_holdings(config, shapes["actor"], gpu_gib)
+    return found
+
+
+def engine_holdings(config: RLConfig, shape: ModelShape, gpu_gib: float | None) -> list[Holding]:
+    """What an engine keeps on each of its GPUs."""
+    lies, weights = residence(config), engine_weights(shape, config.engine.vllm_tensor_parallel_size, config.model.bf16)
+    found = [Holding("engine", "context", CONTEXT_GIB), Holding("engine", "weights", weights, lies["engine weights"])]
+    if gpu_gib is not None:
+        cache = gpu_gib * config.engine.vllm_gpu_memory_utilization - weights - CONTEXT_GIB
+        found.append(Holding("engine", "cache", max(0.0, cache), lies["engine cache"]))
+    return found
+
+
+def held(holdings: list[Holding], phase: str) -> dict[str, float]:
+    """GiB by role in a phase."""
+    found: dict[str, float] = {}
+    for holding in holdings:
+        if phase in holding.phases:
+            found[holding.role] = found.get(holding.role, 0.0) + holding.gib
+    return found
+
+
+def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list[Holding]:
+    """A model that is trained. Mixed precision as DeepSpeed keeps it: weights and gradients in the model's dtype,
+    float32 master weights and two Adam moments (12 bytes a parameter with bf16, 8 without)."""
+    model, settings, lora = config.model, config.deepspeed, config.model.lora.lora_rank
+    width, stage, lies = 2 if model.bf16 else 4, settings.zero_stage, residence(config)
+    shards = ranks if stage == 3 else 1
+    trained = shape.parameters if lora == 0 else _lora_parameters(lora, shape)
+    gradients: float = 4 if settings.grad_accum_dtype == "fp32" else width
+    gradients *= trained / (ranks if stage >= 2 else 1)
+    states = trained * (12 if model.bf16 else 8) / (ranks if stage else 1)
+    bucket = BUCKET * width if stage == 3 else min(BUCKET, trained) * width * bool(stage)
+    working, trains, step = frozenset(("score", "update")), frozenset(("update", "step")), frozenset(("step",))
+    if settings.adam_offload:  # DeepSpeed keeps gradients beside the optimiser then
+        states, gradients = 0.0, gradients if stage == 0 else 0.0
+    resident = lies["optimiser"] if stage == 3 else LOADED
+    tokens: float = config.optimizer.micro_train_batch_size * (
+        config.rollout.prompt_max_len + config.rollout.generate_max_len
+    )
     tokens /= model.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
-    per_layer = tokens * shape.width * 34 / 2 * width
+    layer = tokens * shape.width * 34 / 2 * width
     kept = tokens * shape.width * width * shape.layers
-    parts["activations"] = kept + per_layer if model.gradient_checkpointing else per_layer * shape.layers
-    parts["output layer"] = 6 * model.score_chunk_size * shape.vocabulary * 4 + shape.embedding * 4
-    return {name: value / GIB for name, value in parts.items() if value}
+    activations = kept + layer if model.gradient_checkpointing else layer * shape.layers
+    at_once = min(trained / (ranks if stage else 1), SUB_GROUP)
+    gathered = (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0
+    head = shape.embedding if lora == 0 else 0  # LoRA leaves the output layer without a gradient
+    logits = 6 * model.score_chunk_size * shape.vocabulary * 4
+    parts = [
+        ("weights", shape.parameters * width / shards, LOADED),
+        ("gradients", gradients, resident if stage == 3 else trains),
+        ("optimiser", states, resident),
+        ("gradient buckets", bucket, resident if stage == 3 else frozenset(("update",))),
+        ("float32 gradients", at_once * 4 * bool(states and model.bf16), step),
+        ("gathered layers", gathered, working),
+        ("activations", activations, frozenset(("update",))),
+        # The gradient is added up in float32; in bf16 each chunk's part is a tensor of its own.
+        ("output layer", logits + head * 4 * (2 if model.bf16 else 1), frozenset(("update",))),
+        ("a layer's activations", layer + logits, frozenset(("score",))),
+    ]
+    if role == "actor":
+        beside = config.needs_reference and not config.reference_is_a_role
+        copies = config.method.frozen_copies(beside) * shape.parameters * width / shards
+        average = config.policy.enable_ema or config.method.averages_weights
+        parts += [
+            ("frozen copies", copies, LOADED),
+            ("moving average", average * 4 * shape.parameters / shards, LOADED),
+            # Each is gathered, copied in the engine's type and put into a buffer.
+            ("tensors on their way", 3 * shape.embedding * width, frozenset(("sync",))),
+        ]
+    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size]
+    return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]
+
+
+def _frozen(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list[Holding]:
+    """A model that only scores."""
+    width, sharded = 2 if config.model.bf16 else 4, config.deepspeed.zero_stage == 3
+    offloaded = config.placement.ref_reward_offload
+    tokens = config.rollout.micro_rollout_batch_size * (config.rollout.prompt_max_len + config.rollout.generate_max_len)
+    work = tokens / config.model.ring_attn_size * shape.width * 34 / 2 * width
+    work += (2 * shape.layer + shape.embedding) * width * (sharded or offloaded)
+    parts = [
+        ("weights", 0.0 if offloaded else shape.parameters * width / (ranks if sharded else 1), LOADED),
+        # Rewards are given while others are still being generated.
+        ("scoring", work, frozenset(("score",) if role == "reference" else ("generate",))),
+    ]
+    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size]
+    return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]
 
 
 def engine_weights(shape: ModelShape, tensor_parallel_size: int, bf16: bool) -> float:

@@ -1,9 +1,10 @@
 """What a run will do, worked out and printed before any model is loaded; refuses what cannot work."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from openrlhf.config.memory import RESIDENT, ModelShape, actor_memory, engine_weights
+from openrlhf.config.memory import PHASES, ModelShape, engine_holdings, held, ledger
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.schedule import learning_rate, warmup_steps
@@ -71,10 +72,11 @@ def make_plan(config: RLConfig, prompts: int) -> Plan:
     )
 
 
-def describe(plan: Plan, shape: ModelShape | None, context: int | None, gpu_gib: float | None) -> str:
+def describe(plan: Plan, shapes: Mapping[str, ModelShape], context: int | None, gpu_gib: float | None) -> str:
     """The plan as text.
 
-    shape: None where the model's configuration cannot be had. context: tokens that the model can attend to.
+    shapes: of the models by role, as `ledger` wants them; none where the policy's configuration cannot be had.
+    context: tokens that the model can attend to.
     gpu_gib: memory of one GPU, None on a machine without any (the estimate is then printed, not judged).
 
     Raises:
@@ -83,10 +85,10 @@ def describe(plan: Plan, shape: ModelShape | None, context: int | None, gpu_gib:
     lines = ["Plan", *_batches(plan), *_placement(plan.config)]
     if context is not None:
         _check_context(plan.config, context)
-    if shape is None:
+    if "actor" not in shapes:
         lines.append("  memory      unknown: the model's configuration is not at hand")
     else:
-        lines += _memory(plan.config, shape, gpu_gib)
+        lines += _memory(plan.config, shapes, gpu_gib)
     return "\n".join(lines)
 
 
@@ -134,7 +136,7 @@ def _placement(config: RLConfig) -> list[str]:
     total = world + engines * size + sum(ranks for _, ranks, beside in others if beside is None)
     lines = [
         f"  devices     {total}: {actor}",
-        f"              and {engine}, weights by {config.engine.vllm_sync_backend} (gloo where there is no GPU)",
+        f"              and {engine}, weights by {config.engine.vllm_sync_backend} (gloo on CPUs and into hf engines)",
     ]
     for name, ranks, beside in others:
         lines.append(f"              and {name} ({ranks} ranks{', beside the ' + beside if beside else ''})")
@@ -164,48 +166,61 @@ def _check_context(config: RLConfig, context: int) -> None:
         )
 
 
-def _memory(config: RLConfig, shape: ModelShape, gpu_gib: float | None) -> list[str]:
-    parts = actor_memory(config, shape, config.placement.actor_ranks)
-    total = sum(parts.values())
-    weights = engine_weights(shape, config.engine.vllm_tensor_parallel_size, config.model.bf16)
-    share = config.engine.vllm_gpu_memory_utilization
-    colocated = config.placement.colocate_all_models
+# What a user reads of a phase of the ledger, and the flags that make room in it.
+_PHASES = {
+    "start": ("while engines start", "lower --vllm_gpu_memory_utilization"),
+    "load": ("while models load", "raise --zero_stage, or add --vllm_enable_sleep or --adam_offload"),
+    "generate": (
+        "while engines generate",
+        "add --deepspeed_enable_sleep, --adam_offload or --ref_reward_offload, or lower --vllm_gpu_memory_utilization",
+    ),
+    "score": ("while rollouts are scored", "lower --micro_rollout_batch_size, or add --vllm_enable_sleep"),
+    "update": (
+        "in an update",
+        "raise --zero_stage or --actor_num_gpus_per_node, add --gradient_checkpointing, --adam_offload or (with "
+        "--colocate_all_models) --vllm_enable_sleep, or lower --micro_train_batch_size or --generate_max_len",
+    ),
+    "step": ("in an optimiser step", "raise --zero_stage or --actor_num_gpus_per_node, or add --adam_offload"),
+    "sync": ("while weights are sent", "add --deepspeed_enable_sleep or --adam_offload"),
+}
+
+
+def _memory(config: RLConfig, shapes: Mapping[str, ModelShape], gpu_gib: float | None) -> list[str]:
+    holdings, shape = ledger(config, shapes, gpu_gib), shapes["actor"]
+    own = [holding for holding in holdings if holding.role == "actor"]
+    most = max(held(own, phase)["actor"] for phase in PHASES[1:])
     lines = [
         f"  model       {shape.parameters / 1e6:.1f} M parameters, {shape.layers} layers, width {shape.width}, "
         f"vocabulary {shape.vocabulary}",
-        f"  memory      actor rank, about {total:.1f} GiB: "
-        + ", ".join(f"{name} {value:.1f}" for name, value in parts.items()),
+        f"  memory      actor rank, at most about {most:.1f} GiB at a time: "
+        + ", ".join(f"{holding.name} {holding.gib:.1f}" for holding in own),
     ]
+    engine = {holding.name: holding.gib for holding in engine_holdings(config, shape, gpu_gib)}
     if gpu_gib is None:
-        lines.append(f"              engine: weights {weights:.1f} GiB, and cache")
+        lines.append(f"              engine: weights {engine['weights']:.1f} GiB, and cache")
         return lines
+    share = config.engine.vllm_gpu_memory_utilization
     lines.append(
-        f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {weights:.1f}, cache about "
-        f"{gpu_gib * share - weights:.1f} GiB"
+        f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {engine['weights']:.1f}, cache about "
+        f"{engine['cache']:.1f} GiB"
     )
-    available = gpu_gib * (1 - share) if colocated and not config.engine.vllm_enable_sleep else gpu_gib
-    if total > available:
+    if engine["weights"] > gpu_gib * share:
         raise UserError(
-            "\n".join(lines)
-            + f"\nan actor rank needs about {total:.0f} GiB, a GPU has {available:.0f} for it: raise --zero_stage or "
-            "--actor_num_gpus_per_node, add --gradient_checkpointing or --adam_offload, or lower "
-            "--micro_train_batch_size or --generate_max_len"
-        )
-    resident = sum(parts.get(name, 0.0) for name in RESIDENT)
-    if config.placement.deepspeed_enable_sleep:
-        resident -= parts.get("optimiser", 0.0)
-    if colocated and resident > gpu_gib * (1 - share):
-        raise UserError(
-            "\n".join(lines)
-            + f"\nwhile engines generate, an actor rank keeps about {resident:.0f} GiB, and they leave "
-            f"{gpu_gib * (1 - share):.0f}: add --deepspeed_enable_sleep or --adam_offload, or lower "
-            "--vllm_gpu_memory_utilization"
-        )
-    if weights > gpu_gib * share:
-        raise UserError(
-            f"an engine needs {weights:.0f} GiB for weights, it may take {gpu_gib * share:.0f}: raise "
+            f"an engine needs {engine['weights']:.0f} GiB for weights, it may take {gpu_gib * share:.0f}: raise "
             "--vllm_tensor_parallel_size or --vllm_gpu_memory_utilization"
         )
+    totals = {phase: held(holdings, phase) for phase in PHASES}
+    lines.append(
+        f"              a GPU of the policy, of {gpu_gib:.0f} GiB: "
+        + ", ".join(f"{phase} {sum(roles.values()):.1f}" for phase, roles in totals.items() if roles)
+    )
+    for phase, roles in totals.items():
+        if sum(roles.values()) > gpu_gib + 1e-6:
+            when, advice = _PHASES[phase]
+            raise UserError(
+                "\n".join(lines) + f"\n{when}, a GPU of the policy needs about {sum(roles.values()):.0f} GiB and has "
+                f"{gpu_gib:.0f} ({', '.join(f'{role} {gib:.1f}' for role, gib in roles.items())}): {advice}"
+            )
     return lines
 
 

@@ -62,6 +62,12 @@ class RolloutConfig:
     )
     prompt_max_len: int = setting(1024, "Longest prompt in tokens; longer ones are dropped and counted.", at_least=1)
     generate_max_len: int = setting(1024, "Longest response in tokens.", at_least=1)
+    stop: tuple[str, ...] = setting(
+        (),
+        "Texts at which a response ends, besides the end-of-sequence token: their tokens are trained on, what follows"
+        " is never generated, and rewards read the response without them.",
+        nargs="+",
+    )
 
     @property
     def scored_temperature(self) -> float:

@@ -43,11 +43,15 @@ def rl_rules(config: RLConfig) -> tuple[RLConfig, list[str]]:
     if config.kl.use_kl_loss and config.kl.kl_estimator == "k1":
         notes.append("--kl_estimator k1 has an expected gradient of zero as a loss: k2 or k3 pulls to the reference.")
     _check_sampling(config)
+    if any("\\n" in text for text in config.rollout.stop):
+        notes.append("--stop contains a backslash and an n: in bash, write $'…\\n…' for a line break.")
     if config.data.pretrain_data and not config.method.takes_pretraining:
         raise UserError(f"--pretrain_data: {config.method.title} adds no loss on plain text; remove it")
-    config, said = _settle_sleep(config)
+    for rule in (_settle_engines, _settle_sleep):
+        config, said = rule(config)
+        notes += said
     _check_placement(config)
-    return config, notes + said
+    return config, notes
 
 
 def offline_rules(config: OfflineConfig) -> tuple[OfflineConfig, list[str]]:
@@ -216,6 +220,8 @@ def _check_kl(config: RLConfig) -> None:
 
 def _check_sampling(config: RLConfig) -> None:
     rollout, evaluation = config.rollout, config.evaluation
+    if "" in rollout.stop:
+        raise UserError("--stop has an empty text, which every response contains: remove it")
     if config.method.needs_groups and rollout.n_samples_per_prompt < 2:
         raise UserError(
             f"{config.method.title} needs several responses to the same prompt, but --n_samples_per_prompt is"
@@ -234,6 +240,27 @@ def _check_sampling(config: RLConfig) -> None:
         raise UserError(
             f"--vllm_sync_backend {config.engine.vllm_sync_backend} does not exist: use nccl (GPU) or gloo (CPU)"
         )
+
+
+def _settle_engines(config: RLConfig) -> tuple[RLConfig, list[str]]:
+    """Colocated engines are as many as fill the policy's GPUs where --vllm_num_engines does not say it."""
+    engine, actors = config.engine, config.placement.actor_ranks
+    size = engine.vllm_tensor_parallel_size
+    if engine.rollout_engine == "hf" and size > 1:
+        raise UserError(
+            f"--rollout_engine hf runs on one GPU each, but --vllm_tensor_parallel_size is {size}: remove that flag"
+        )
+    if not config.placement.colocate_all_models or engine.vllm_num_engines:
+        return config, []
+    if actors % size:
+        raise UserError(
+            f"--colocate_all_models puts engines on the actor's {actors} GPUs, of which --vllm_tensor_parallel_size"
+            f" {size} is no divisor: change it"
+        )
+    if actors == size:
+        return config, []
+    note = f"{actors // size} engines fill the actor's {actors} GPUs (--vllm_num_engines chooses another number)."
+    return with_flags(config, vllm_num_engines=actors // size), [note]
 
 
 def _settle_sleep(config: RLConfig) -> tuple[RLConfig, list[str]]:

@@ -25,6 +25,7 @@ from openrlhf.rollout.hf_engine import HfEngine
 from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker
+from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared, prepare
@@ -212,7 +213,7 @@ def _roles(prepared: Prepared, engine: HfEngine, rollouts: RolloutMaker, evaluat
     return Roles(
         policy=policy,
         critic=critic,
-        engines=engine,
+        memory=GpuMemory(config, engine, {}, frozenset()),
         rollouts=rollouts,
         assembler=Assembler(config, prepared.tokenizer, policy, reference, critic),
         evaluator=evaluator,

@@ -45,9 +45,10 @@ class RLMethod(RLMethodConfig, ABC):
     ) -> tuple[Columns, dict[str, float]]:
         """Numbers for the tokens of the trained responses, by name, and figures to log.
 
-        outcomes: of the trained responses. scored: what roles said of their tokens: "old_logprob" where
-        `needs_old_logprobs`, "value" where there is a critic, "reference" where a reference model has ranks of its
-        own. kl_coef: the present weight of KL.
+        outcomes: of the trained responses. scored: what roles said of their tokens: "engine" (log-probabilities of
+        sampling), "value" where there is a critic, "reference" where a reference model has ranks of its own, and then
+        also "old_logprob" where `needs_old_logprobs` (without a reference it is empty for some responses, whose first
+        update reads it off its own pass). kl_coef: the present weight of KL.
         """
         return {}, {}
 

@@ -42,7 +42,7 @@ class Intro(HintedMethod, CorrectOnly):
     needs_groups: ClassVar[bool] = True  # as the release has it
     kl_places: ClassVar[tuple[str, ...]] = ("loss",)
     metrics: ClassVar[dict[str, str]] = {
-        "w_mean": "mean of the clipped correction factor w = p / q over all candidates",
+        "w_mean": "mean of the clipped correction factor w = p / q over all candidates (sampled estimator only)",
         "w_median": "its median",
         "w_max": "the largest one",
         "w_clipped_share": "share of candidates whose w is at the clip",
@@ -115,7 +115,7 @@ class IntroObjective(Objective):
 
     @property
     def num_candidates(self) -> int:
-        return self.settings.num_candidates
+        return 0 if self.settings.estimator == "exact" else self.settings.num_candidates
 
     @property
     def needs_reference(self) -> bool:
@@ -142,12 +142,13 @@ class IntroObjective(Objective):
 
     def _tally_tokens(self, scores: Scores, w: Tensor, batch: MicroBatch, tally: Tally) -> None:
         real = batch.real
-        w = w[real]
-        tally.add("w_mean", w)
-        tally.add("w_squared", w.square())
-        tally.add("w_clipped_share", (w >= self.settings.clip_max).float())
-        tally.add_maximum("w", w)
-        tally.add_samples("w", w)
+        if self.num_candidates:
+            w = w[real]
+            tally.add("w_mean", w)
+            tally.add("w_squared", w.square())
+            tally.add("w_clipped_share", (w >= self.settings.clip_max).float())
+            tally.add_maximum("w", w)
+            tally.add_samples("w", w)
         tally_measured("kl_posterior", scores.kl, batch, tally)
         tally_measured("entropy", scores.entropy, batch, tally)
         tally.add("loglik", scores.target_logprobs.detach()[real])
@@ -161,7 +162,7 @@ class IntroObjective(Objective):
 
 
 def intro_loss(scores: Scores, token_weights: Tensor, settings: Intro) -> tuple[Tensor, Tensor]:
-    """The loss (a scalar) and the correction factors w [T, n].
+    """The loss (a scalar) and the correction factors w [T, n] (n = 0 for the exact estimator).
 
     token_weights: float32 [T], c_b of the rationale that each scored token belongs to.
     """

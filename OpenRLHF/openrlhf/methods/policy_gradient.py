@@ -91,18 +91,18 @@ class PolicyGradient(RLMethod):
 
         from openrlhf.objectives.advantages import normalised, token_rewards
 
-        old, figures = scored["old_logprob"], {}
-        kls: list[Tensor | None] = [None] * len(old)
+        sampled, figures = scored["engine"], {}
+        kls: list[Tensor | None] = [None] * len(sampled)
         if "reference" in scored:
             estimated = [
                 approximate_kl(mine, theirs, config.kl.kl_estimator)
-                for mine, theirs in zip(old, scored["reference"], strict=True)
+                for mine, theirs in zip(scored["old_logprob"], scored["reference"], strict=True)
             ]
             figures["train/kl"] = float(torch.cat(estimated).mean())
             figures["train/kl_coef"] = kl_coef
             if not config.kl.use_kl_loss:
                 kls = list(estimated)
-        rewards = [token_rewards(o, kl, kl_coef, len(lp)) for o, kl, lp in zip(outcomes, kls, old, strict=True)]
+        rewards = [token_rewards(o, kl, kl_coef, len(lp)) for o, kl, lp in zip(outcomes, kls, sampled, strict=True)]
         advantages, returns = self.advantages(rewards, scored, figures)
         if self.normalises:
             advantages = normalised(advantages)

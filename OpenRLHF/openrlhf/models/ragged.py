@@ -70,8 +70,14 @@ class RaggedRows:
         self, backbone: torch.nn.Module, *, packed: bool, pad_token_id: int = 0, router_logits: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The backbone's last hidden states [total, width], and the router logits [total, experts] of each layer with
-        experts if they are asked for; all in flat order, however the rows were laid out."""
-        inputs, real = self._packed() if packed else self._padded(pad_token_id)
+        experts if they are asked for; all in flat order, however the rows were laid out.
+
+        packed: lay them end to end, unless attention that knows no rows (sdpa, eager) would lose more by the square of
+        the whole than padding costs.
+        """
+        config: Any = backbone.config
+        end_to_end = packed and ("flash" in str(config._attn_implementation) or self._square_pays(config.hidden_size))
+        inputs, real = self._packed() if end_to_end else self._padded(pad_token_id)
         if router_logits:  # only mixtures of experts know this argument
             inputs["output_router_logits"] = True
         out = backbone(**inputs, use_cache=False)
@@ -80,6 +86,15 @@ class RaggedRows:
             return states.flatten(0, -2) if real is None else states.reshape(*real.shape, -1)[real]
 
         return flat(out.last_hidden_state), tuple(map(flat, out.router_logits)) if router_logits else ()
+
+    def _square_pays(self, width: int) -> bool:
+        """Whether all positions of one long row cost less than a padded rectangle.
+
+        A token costs a decoder's layer about 40 width² operations in matrices, and 4 width for every token it attends
+        to or is masked from: in units of 4 width, 10 width and 1.
+        """
+        total, longest, rows = sum(self.lengths), max(self.lengths), len(self.lengths)
+        return total * (10 * width + total) <= rows * longest * (10 * width + longest)
 
     def _packed(self) -> tuple[dict[str, Any], None]:
         """One row. transformers isolates its sequences only without a mask, with restarting positions and no cache."""

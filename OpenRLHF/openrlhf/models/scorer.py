@@ -26,6 +26,8 @@ TokenLoss = Callable[[Scores, "slice | Tensor"], Tensor]
 
 # Logits per position that are computed exactly where the product rounds its result to 16 bits.
 EXACT_LOGITS = 16
+# Positions whose posterior logits are held at once where only some of them are wanted.
+_POSTERIOR_ROWS = 256
 # Rows of the weight whose 16-bit gradient is held at once before it is added to the float32 one.
 _WEIGHT_ROWS = 16384
 _FLOAT32_PRODUCTS = hasattr(torch.ops.aten.mm, "dtype")
@@ -243,34 +245,43 @@ class _Chunks:
             if spec.cross_entropy:
                 logits -= logits.amax(1, keepdim=True)  # so that little cancels between Σ p ℓ and the normaliser
                 cross = _dot(p.probs, logits)
-        q = _normalised(logits, wanted, spec)
+        q = _normalised(logits, wanted, spec.measured_rows)
         scores = _scores(q, p, candidates, None if cross is None else q.normaliser[:, 0] - cross, spec)
         return _Chunk(spec, scores, q.probs, p.probs if p is not None and spec.cross_entropy else None)
 
     def _posterior(self, hidden: Tensor, wanted: Tensor, spec: ScoreSpec) -> "_Distribution":
+        """Without the cross-entropy its probabilities are not kept."""
         layer = _Layer(self._posterior_head.weight, self._posterior_head.bias, spec.temperature)
-        logits = layer.logits(hidden)
-        layer.correct_(logits, hidden, wanted)
-        return _normalised(logits, wanted, spec)
+        measured = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
+        measured[spec.measured_rows] = True
+        size = len(hidden) if spec.cross_entropy else _POSTERIOR_ROWS
+        blocks = []
+        for own, asked, rows in zip(hidden.split(size), wanted.split(size), measured.split(size), strict=True):
+            logits = layer.logits(own)
+            layer.correct_(logits, own, asked)
+            block = _normalised(logits, asked, rows.nonzero()[:, 0])
+            blocks.append(block if spec.cross_entropy else block._replace(probs=logits.new_empty((0, 0))))
+            del logits, block  # or two would be alive
+        return blocks[0] if len(blocks) == 1 else _Distribution(*map(torch.cat, zip(*blocks, strict=True)))
 
 
 class _Distribution(NamedTuple):
     """One distribution per position of a chunk."""
 
-    probs: Tensor  # [t, vocabulary]
+    probs: Tensor  # [t, vocabulary], or empty where nobody asks for them
     normaliser: Tensor  # [t, 1], logarithm
     chosen: Tensor  # [t, 1 + n] log-probabilities of the target and the candidates
     measured: Tensor  # [m, vocabulary] log-probabilities of the positions whose entropy is asked for
 
 
-def _normalised(logits: Tensor, wanted: Tensor, spec: ScoreSpec) -> _Distribution:
+def _normalised(logits: Tensor, wanted: Tensor, rows: Tensor | slice) -> _Distribution:
     """Takes `logits` over: the probabilities come in their place."""
-    chosen, measured = logits.gather(1, wanted), logits[spec.measured_rows].clone()
+    chosen, measured = logits.gather(1, wanted), logits[rows].clone()
     peak, place = logits.max(1, keepdim=True)
     # The fused kernel works row by row, so on the CPU its result may take its input's place (a test watches that).
     probs = torch.softmax(logits, 1, out=logits) if logits.is_cpu else torch.softmax(logits, 1)
     normaliser = peak - probs.gather(1, place).log()
-    return _Distribution(probs, normaliser, chosen.sub_(normaliser), measured.sub_(normaliser[spec.measured_rows]))
+    return _Distribution(probs, normaliser, chosen.sub_(normaliser), measured.sub_(normaliser[rows]))
 
 
 def _scores(
@@ -280,9 +291,9 @@ def _scores(
     zeros = torch.zeros_like(q.chosen[:, 0])
     entropy, kl = torch.full_like(zeros, torch.nan), zeros if p is None else torch.full_like(zeros, torch.nan)
     rows = spec.measured_rows
-    entropy[rows] = -_sum_products(q.probs[rows], q.measured)
+    entropy[rows] = -_sum_products(q.measured.exp(), q.measured)
     if p is not None:
-        probs = p.probs[rows]
+        probs = p.measured.exp()
         kl[rows] = _sum_products(probs, p.measured) - _sum_products(probs, q.measured)
     return Scores(
         target_logprobs=q.chosen[:, 0],
@@ -390,8 +401,10 @@ def draw_candidates(logits: Tensor, uniforms: Tensor, top_k: int) -> Tensor:
     tokens = None
     if 0 < top_k < logits.shape[1]:
         logits, tokens = logits.topk(top_k, dim=1)
-    cumulative = logits.softmax(1).cumsum(1)
-    picks = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
+    # In whole units of 2^-30: torch has no deterministic sum of floats over a row on CUDA, and integers need none.
+    units = logits.softmax(1).mul_(2.0**30).round_().int()
+    cumulative = units.cumsum(1, dtype=torch.int32)
+    picks = torch.searchsorted(cumulative, (uniforms.double() * cumulative[:, -1:]).int(), right=True)
     picks.clamp_(max=logits.shape[1] - 1)
     return picks if tokens is None else tokens.gather(1, picks)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PolicyObjective(Objective):
-    """Reads the columns "advantage" and "old_logprob"; with `kl`, an estimator of the KL term, also "reference".
+    """Reads the columns "advantage" and, where it is there, "old_logprob"; with `kl`, an estimator of the KL term, also
+    "reference".
 
     A subclass whose ratios are those of whole sequences sets `sums_over_tokens` to False.
 
@@ -49,7 +50,8 @@ class PolicyObjective(Objective):
 
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
         logprobs, advantages = outputs.target_logprobs, self.advantages(outputs, batch)
-        log_ratio = logprobs - batch.columns["old_logprob"]
+        # Before its first update on fresh rollouts the policy is the old one.
+        log_ratio = logprobs - batch.columns.get("old_logprob", logprobs.detach())
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - self.eps_clip, 1 + self.eps_clip)
         surrogate = (ratio * advantages).minimum(clipped * advantages)

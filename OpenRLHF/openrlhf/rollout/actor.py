@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlhf.rollout.engine import Completion, Request, Sampling
 from openrlhf.rollout.opening import open_engine
+from openrlhf.utils.ray_connection import see_own_gpus
 
 if TYPE_CHECKING:
     from openrlhf.rollout.checksum import Names
@@ -22,6 +23,8 @@ class EngineActor:
         if os.environ.get("VLLM_RAY_BUNDLE_INDICES"):
             # This process drives workers that have GPUs of their own; Ray set it to none at all.
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            see_own_gpus()
         self._open = partial(open_engine, model_path, engine, **options)
 
     @cached_property
@@ -38,11 +41,14 @@ class EngineActor:
         """As `RolloutEngine.generate`; call it with `num_returns="streaming"`."""
         yield from self._engine.generate(requests, sampling)
 
-    def sleep(self) -> None:
-        self._engine.sleep()
+    def sleep(self, keep_weights: bool) -> None:
+        self._engine.sleep(keep_weights)
 
-    def wake(self) -> None:
-        self._engine.wake()
+    def wake_weights(self) -> None:
+        self._engine.wake_weights()
+
+    def wake_cache(self) -> None:
+        self._engine.wake_cache()
 
     def shutdown(self) -> None:
         self._engine.shutdown()

@@ -68,6 +68,11 @@ class Completion:
     text: str
 
 
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """What stands before the first of the stop strings; the whole text where there is none."""
+    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
+
+
 class RolloutEngine(Protocol):
     """One copy of the model that generates. Implementations: `vllm_engine`, `hf_engine`."""
 
@@ -75,10 +80,17 @@ class RolloutEngine(Protocol):
         """Yields completions in the order in which they finish, some at a time; each request exactly once."""
         ...
 
-    def sleep(self) -> None:
-        """Gives the memory of weights and cache back until `wake`; does nothing where it is not supported."""
+    def sleep(self, keep_weights: bool) -> None:
+        """Gives the memory of weights and cache back; does nothing where it is not supported.
+
+        keep_weights: whether the same weights are wanted again; False where others are loaded after `wake_weights`.
+        """
         ...
 
-    def wake(self) -> None: ...
+    def wake_weights(self) -> None:
+        """Memory for weights again. Until `wake_cache` nothing can be generated."""
+        ...
+
+    def wake_cache(self) -> None: ...
 
     def shutdown(self) -> None: ...

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlhf.errors import UserError
-from openrlhf.rollout.engine import Completion, Request, Sampling
+from openrlhf.rollout.engine import Completion, Request, Sampling, before_stop
 from openrlhf.rollout.model_files import (
     check_requests,
     context_length,
@@ -159,21 +159,23 @@ class HfEngine:
             return length, None
         for end in range(1, len(ids) + 1):
             text = self._tokenizer.decode(ids[:end], skip_special_tokens=True)
-            places = [text.find(stop) for stop in stops if stop in text]
-            if places:
-                return end, text[: min(places)]
+            if (before := before_stop(text, stops)) != text:
+                return end, before
         raise AssertionError("the whole text has the stop string, so one of its beginnings has it")
 
-    def sleep(self) -> None:
+    def sleep(self, keep_weights: bool) -> None:
         if self._can_sleep:
             import torch
 
             self._model.to("cpu")
             torch.cuda.empty_cache()
 
-    def wake(self) -> None:
+    def wake_weights(self) -> None:
         if self._can_sleep:
             self._model.to(self.device)
+
+    def wake_cache(self) -> None:
+        """Nothing: the cache of a batch lives as long as the batch."""
 
     def shutdown(self) -> None:
         self.shutdown_weight_transfer_engine()

@@ -96,6 +96,10 @@ class EnginePool:
         self._stall_limit_s = stall_limit_s
         self._stops_ray = stops_ray
 
+    def begin_ready(self) -> Callable[[], None]:
+        """Lets all engines load; the pending call waits for them."""
+        return self._begin("ready")
+
     def wait_until_ready(self) -> None:
         self._on_all("ready")
 
@@ -152,11 +156,14 @@ class EnginePool:
         self.engines[index] = start(index)
         _get(self.engines[index].ready.remote(), index, (), timeout=self._stall_limit_s)
 
-    def sleep(self) -> None:
-        self._on_all("sleep")
+    def sleep(self, keep_weights: bool) -> None:
+        self._on_all("sleep", keep_weights)
 
-    def wake(self) -> None:
-        self._on_all("wake")
+    def wake_weights(self) -> None:
+        self._on_all("wake_weights")
+
+    def wake_cache(self) -> None:
+        self._on_all("wake_cache")
 
     def shutdown(self) -> None:
         """Ends the actors, also those that no longer answer."""
@@ -168,10 +175,17 @@ class EnginePool:
         if self._stops_ray:
             ray.shutdown()
 
-    def _on_all(self, method: str) -> None:
-        calls = [getattr(engine, method).remote() for engine in self.engines]
-        for index, call in enumerate(calls):
-            _get(call, index, (), timeout=self._stall_limit_s)
+    def _on_all(self, method: str, *arguments: Any) -> None:
+        self._begin(method, *arguments)()
+
+    def _begin(self, method: str, *arguments: Any) -> Callable[[], None]:
+        calls = [getattr(engine, method).remote(*arguments) for engine in self.engines]
+
+        def finish() -> None:
+            for index, call in enumerate(calls):
+                _get(call, index, (), timeout=self._stall_limit_s)
+
+        return finish
 
 
 def _get(reference: Any, engine: int, owed: Sequence[Key] | set[Key], timeout: float | None = None) -> Any:

@@ -46,11 +46,14 @@ class ReplacingPool:
                     raise
                 self._replace(error)
 
-    def sleep(self) -> None:
-        self._retried(self._pool.sleep)
+    def sleep(self, keep_weights: bool) -> None:
+        self._retried(lambda: self._pool.sleep(keep_weights))
 
-    def wake(self) -> None:
-        self._retried(self._pool.wake)
+    def wake_weights(self) -> None:
+        self._retried(self._pool.wake_weights)
+
+    def wake_cache(self) -> None:
+        self._retried(self._pool.wake_cache)
 
     def shutdown(self) -> None:
         self._pool.shutdown()

@@ -169,13 +169,17 @@ class VllmEngine:
             else read_text(self._tokenizer, ids, {*self._ends, *sampling.stop_token_ids}),
         )
 
-    def sleep(self) -> None:
+    def sleep(self, keep_weights: bool) -> None:
         if self._can_sleep:
-            self._llm.sleep(level=1)
+            self._llm.sleep(level=1 if keep_weights else 2)
 
-    def wake(self) -> None:
+    def wake_weights(self) -> None:
         if self._can_sleep:
-            self._llm.wake_up()
+            self._llm.wake_up(tags=["weights"])
+
+    def wake_cache(self) -> None:
+        if self._can_sleep:
+            self._llm.wake_up(tags=["kv_cache"])
 
     def shutdown(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()

@@ -28,11 +28,11 @@ class Assembler:
         self._config = config
         self._method = method_of(config)
         self._tokenizer = tokenizer
-        old = policy if self._method.needs_old_logprobs else None
-        roles = (("old_logprob", old), ("reference", reference), ("value", critic))
-        self._scorers = {name: role for name, role in roles if role is not None}
+        self._policy = policy if self._method.needs_old_logprobs else None
+        roles = {"reference": reference, "value": critic}
+        self._scorers = {name: role for name, role in roles.items() if role is not None}
 
-    def prepare(self, rollouts: Sequence[Rollout], kl_coef: float) -> tuple[list[Rollout], dict[str, float]]:
+    def prepare(self, rollouts: Sequence[Rollout], step: int, kl_coef: float) -> tuple[list[Rollout], dict[str, float]]:
         """Marks the rollouts to train on, with their hints and the method's columns; and figures to log.
 
         kl_coef: the present weight of KL.
@@ -49,12 +49,23 @@ class Assembler:
         trained = [i for i, rollout in enumerate(prepared) if rollout.trained]
         if not trained:
             return prepared, figures
-        scored = self._scores([prepared[i] for i in trained])
-        columns, more = self._method.columns(outcomes, scored, self._config, kl_coef)
+        chosen = [prepared[i] for i in trained]
+        scored = self._scores(chosen, self._fresh(rollouts, step))
+        sampled = [torch.tensor(rollout.logprobs) for rollout in chosen]
+        columns, more = self._method.columns(outcomes, {"engine": sampled, **scored}, self._config, kl_coef)
         for position, i in enumerate(trained):
-            own = {name: values[position].tolist() for name, values in {**scored, **columns}.items()}
-            prepared[i] = replace(prepared[i], columns=own)
+            values = {name: values[position].tolist() for name, values in {**scored, **columns}.items()}
+            prepared[i] = replace(prepared[i], columns={name: own for name, own in values.items() if own})
         return prepared, {**figures, **more}
+
+    def _fresh(self, rollouts: Sequence[Rollout], step: int) -> set[tuple[int, int]]:
+        """The rollouts that the policy meets before it has moved: its first update on them reads old log-probabilities
+        off its own pass. Empty where the columns compare old log-probabilities with the reference's."""
+        optimizer = self._config.optimizer
+        if optimizer.max_epochs > 1 or "reference" in self._scorers:
+            return set()
+        first = next(train_batches(rollouts, optimizer.train_batch_size, seed=optimizer.seed, step=step))
+        return {(rollout.prompt.index, rollout.sample) for rollout in first}
 
     def examples(self, batch: Sequence[Rollout], step: int, on_policy: bool) -> list[Example]:
         """What is trained on of one optimiser batch, with weights normalised over all of it; may be nothing.
@@ -83,16 +94,20 @@ class Assembler:
     def _hint(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[int, ...]:
         return hint_ids(self._tokenizer, self._method.hint(rollout, group))
 
-    def _scores(self, rollouts: Sequence[Rollout]) -> dict[str, list[torch.Tensor]]:
-        """What each role says of the tokens of each response."""
-        if not self._scorers:
-            return {}
+    def _scores(self, rollouts: Sequence[Rollout], fresh: set[tuple[int, int]]) -> dict[str, list[torch.Tensor]]:
+        """What each role says of the tokens of each response; of `fresh` ones the policy says nothing."""
         rows = [
             Example(rollout.prompt.token_ids + rollout.token_ids, response_positions(rollout), weight=1.0)
             for rollout in rollouts
         ]
         pending = {name: role.begin_score(rows) for name, role in self._scorers.items()}
-        return {name: [torch.tensor(values) for values in finish()] for name, finish in pending.items()}
+        found = {}
+        if self._policy is not None:
+            known = [(rollout.prompt.index, rollout.sample) not in fresh for rollout in rollouts]
+            older = [row for row, wanted in zip(rows, known, strict=True) if wanted]
+            values = iter(self._policy.begin_score(older)() if older else ())
+            found["old_logprob"] = [torch.tensor(next(values) if wanted else ()) for wanted in known]
+        return found | {name: [torch.tensor(values) for values in finish()] for name, finish in pending.items()}
 
 
 def hint_ids(tokenizer: Any, hint: str) -> tuple[int, ...]:

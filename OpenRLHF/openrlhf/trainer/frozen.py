@@ -12,7 +12,7 @@ from openrlhf.models.loader import load_actor, load_scalar
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scores import Scores, ScoreSpec
-from openrlhf.trainer.deepspeed_setup import deepspeed_config, initialize, local_device
+from openrlhf.trainer.deepspeed_setup import deepspeed_config, initialize, local_device, sharding_stage
 
 
 class FrozenActor:
@@ -67,7 +67,7 @@ class FrozenScalar:
 
 def _frozen_config(config: TrainConfig, offload: bool) -> dict | None:
     """A ZeRO-3 configuration where the weights are to be sharded or kept in CPU memory."""
-    if config.deepspeed.zero_stage != 3:
+    if sharding_stage(config) != 3:
         if not (offload and torch.cuda.is_available()):
             return None
         # parameters are kept elsewhere by ZeRO-3 only

@@ -8,21 +8,25 @@ from openrlhf.experience.example import Example
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rewards.functions import Rewards
+from openrlhf.rollout.engine import before_stop
 from openrlhf.trainer.role_group import RoleGroup
 
 
 class TextGrader:
-    """Hands texts to reward functions or servers: prompt and response with special tokens kept, as in 0.6.2.
+    """Hands texts to reward functions or servers: prompt and response with special tokens kept, as in 0.6.2, but
+    not the stop string that ended the response.
 
     The other columns of each rollout's row go with it.
     """
 
-    def __init__(self, rewards: Rewards, tokenizer: Any) -> None:
+    def __init__(self, rewards: Rewards, tokenizer: Any, stops: Sequence[str] = ()) -> None:
         self._rewards = rewards
         self._tokenizer = tokenizer
+        self._stops = stops
 
     def grade(self, batch: Sequence[Rollout]) -> "Future[list[float]]":
-        responses = self._tokenizer.batch_decode([r.token_ids for r in batch], skip_special_tokens=False)
+        decoded = self._tokenizer.batch_decode([r.token_ids for r in batch], skip_special_tokens=False)
+        responses = [before_stop(text, self._stops) for text in decoded]
         texts = [r.prompt.text for r in batch]
         queries = [text + response for text, response in zip(texts, responses, strict=True)]
         columns = dict.fromkeys(name for r in batch for name in r.prompt.fields)

@@ -19,7 +19,13 @@ from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scorer import ScoringHead, TokenLoss
 from openrlhf.models.scores import Scores
 from openrlhf.objectives.base import AsideRow, Objective
-from openrlhf.trainer.deepspeed_setup import build_optimizer, deepspeed_config, initialize, local_device
+from openrlhf.trainer.deepspeed_setup import (
+    build_optimizer,
+    deepspeed_config,
+    initialize,
+    local_device,
+    release_memory,
+)
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.utils.tally import Tally
 
@@ -150,7 +156,7 @@ class Learner:
             figures=figures,
         )
         if objective.needs_reference and "reference" not in batch.columns and self.reference is not None:
-            batch.columns["reference"] = self.reference.logprobs(batch.rows)
+            batch.columns["reference"] = self.reference.logprobs(batch.rows, objective.spec(batch).temperature)
         return batch
 
     def _loss(self, objective: Objective, batch: MicroBatch, tally: Tally) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -220,20 +226,27 @@ class Learner:
         return found
 
     def reference_outputs(self, micro_batches: MicroBatches) -> list[list[list[float]]]:
-        """As `outputs`, of the reference model."""
+        """As `outputs`, of the reference model, at the same temperature."""
         if self.reference is None:
             raise RuntimeError(f"{type(self.objective).__name__} needs a reference model: set learner.reference")
-        rows = [collate(examples, self.device).rows for examples in micro_batches]
-        flat = [self.reference.logprobs(batch) for batch in rows]
+        batches = [collate(examples, self.device) for examples in micro_batches]
+        flat = [self.reference.logprobs(batch.rows, self.objective.spec(batch).temperature) for batch in batches]
         return [by_example(*found) for found in zip(flat, micro_batches, strict=True)]
 
     def sleep(self) -> None:
-        """Moves the optimiser's state to CPU memory: master weights and moments, 12 bytes a parameter. ZeRO-3 only."""
+        """Moves the optimiser's state to CPU memory: master weights and moments, 12 bytes a parameter, and gradient
+        buffers. ZeRO-3 only."""
         self._move_optimizer(torch.device("cpu"))
+        from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
+
+        # For the rest of the states DeepSpeed asks for an optimiser of its own.
+        self.engine.offload_states([OffloadStateTypeEnum.lp_grads, OffloadStateTypeEnum.contiguous_grad_buffer])
+        release_memory()
 
     def wake(self) -> None:
         """Moves the optimiser's state back, before the next `train_step`."""
         self._move_optimizer(self.device)
+        self.engine.reload_states()
 
     def optimizer_tensors(self) -> list[Tensor]:
         """This rank's master weights and their moments."""
@@ -245,8 +258,6 @@ class Learner:
         # In stages 1 and 2 DeepSpeed keeps views of the master weights, which would stay behind.
         for tensor in self.optimizer_tensors():
             tensor.data = tensor.data.to(device, copy=True)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def sum_over_ranks(self, value: float) -> float:
         """Collective: the same sum on every rank; ranks that share their rows count once."""

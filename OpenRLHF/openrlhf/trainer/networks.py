@@ -6,7 +6,7 @@ from openrlhf.config.training import TrainConfig
 from openrlhf.models.actor import Actor
 from openrlhf.models.loader import load_actor, load_scalar
 from openrlhf.models.scalar import ScalarModel
-from openrlhf.trainer.deepspeed_setup import deepspeed_config
+from openrlhf.trainer.deepspeed_setup import deepspeed_config, sharding_stage
 
 
 def trainable_actor(path: str, config: TrainConfig, pad_token_id: int = 0) -> Actor:
@@ -33,4 +33,4 @@ def trainable_scalar(
 
 
 def _zero3(config: TrainConfig) -> dict | None:
-    return deepspeed_config(config, trainable=True) if config.deepspeed.zero_stage == 3 else None
+    return deepspeed_config(config, trainable=True) if sharding_stage(config) == 3 else None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.config.memory import GIB, shape_of
+from openrlhf.config.memory import GIB, ModelShape, shape_of
 from openrlhf.config.method import AnswerHint
 from openrlhf.config.plan import Plan, describe, make_plan
 from openrlhf.config.reinforcement import BUILT_IN_GRADER, RLConfig
@@ -66,8 +66,20 @@ def prepare(config: RLConfig) -> Prepared:
     shape = shape_of(model)
     check_space(config, shape.parameters)
     context = getattr(model.get_text_config(), "max_position_embeddings", None)
-    description = describe(plan, shape, context, gpu_memory_gib(config.plan.gpu_memory_gib))
+    description = describe(plan, _shapes(config), context, gpu_memory_gib(config.plan.gpu_memory_gib))
     return Prepared(tokenizer, prompts, held_out, longest_hint, pretraining, plan, notes, description)
+
+
+def _shapes(config: RLConfig) -> dict[str, ModelShape]:
+    """Of all models by role; each folder is read once."""
+    paths = {"actor": str(config.model.pretrain)}
+    if config.reference_is_a_role:
+        paths["reference"] = paths["actor"]
+    if config.has_critic:
+        paths["critic"] = str(config.critic.critic_pretrain)
+    paths.update({f"reward{number}": path for number, path in enumerate(config.reward.models)})
+    shapes = {path: shape_of(load_config(path)) for path in dict.fromkeys(paths.values())}
+    return {role: shapes[path] for role, path in paths.items()}
 
 
 def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, list[str]]:

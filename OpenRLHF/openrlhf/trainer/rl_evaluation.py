@@ -52,6 +52,7 @@ class Evaluator:
             temperature=temperature,
             top_p=rollout.top_p if temperature else 1.0,
             max_new_tokens=rollout.generate_max_len,
+            stop=rollout.stop,
         )
         made = self._rollouts.make(self._held_out, count, sampling, purpose="evaluate", step=step)
         metrics = {
@@ -71,7 +72,8 @@ class Evaluator:
         if not self._hinted or not isinstance(method, AnswerHint):
             return {}
         hints = [hint_ids(self._tokenizer, method.answer_hint(p.label)) for p in self._hinted]
-        sampling = Sampling(temperature=0.0, max_new_tokens=self._config.rollout.generate_max_len)
+        rollout = self._config.rollout
+        sampling = Sampling(temperature=0.0, max_new_tokens=rollout.generate_max_len, stop=rollout.stop)
         made = self._rollouts.make(self._hinted, 1, sampling, purpose="hinted", step=step, hints=hints)
         return {"train/hinted_accuracy": _accuracy(made)}
 

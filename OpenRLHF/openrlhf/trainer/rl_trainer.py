@@ -12,10 +12,11 @@ from openrlhf.errors import UserError
 from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
-from openrlhf.rollout.engine import RolloutEngine, Sampling
+from openrlhf.rollout.engine import Sampling
 from openrlhf.trainer.anomalies import AnomalyWatch
 from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
+from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.rl_evaluation import Evaluator
@@ -32,12 +33,14 @@ ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates ea
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data. heal: replaces
-    engines that died, and says whether there were any."""
+    """Who does what. critic: only for methods that need one. pretraining: only with --pretrain_data.
+
+    memory: says when who may use the GPUs. heal: replaces engines that died, and says whether there were any.
+    """
 
     policy: RoleGroup
     critic: RoleGroup | None
-    engines: RolloutEngine
+    memory: GpuMemory
     rollouts: RolloutMaker
     assembler: Assembler
     evaluator: Evaluator
@@ -62,7 +65,10 @@ class RLTrainer:
         if state.sampler:
             self.sampler.load_state_dict(state.sampler)
         self.sampling = Sampling(
-            temperature=rollout.temperature, top_p=rollout.top_p, max_new_tokens=rollout.generate_max_len
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            max_new_tokens=rollout.generate_max_len,
+            stop=rollout.stop,
         )
         self.progress = Progress(plan.steps, state.step)
         self.watch = AnomalyWatch()
@@ -71,10 +77,11 @@ class RLTrainer:
         """Runs to the end of the plan and saves the model."""
         if self.config.checkpoint.save_on_signal:
             signals.defer()
-        self.trainers("sleep")
         if self.state.step:
+            self.roles.memory.enter("sync")
             self.sync_weights()  # the engines started from --pretrain
-        elif self.config.logging.eval_steps > 0:
+        self.roles.memory.enter("generate")
+        if not self.state.step and self.config.logging.eval_steps > 0:
             self.log.metrics(0, self.roles.evaluator.evaluate(0))
         for indices in self.sampler:
             self.state.step += 1
@@ -101,22 +108,20 @@ class RLTrainer:
                 step=step,
                 on_progress=lambda count: self.progress.detail(f"{count} rationales"),
             )
-        sleepy = self.config.engine.vllm_enable_sleep
+        memory = self.roles.memory
         with self.progress.phase("train"):
-            if sleepy:
-                self.roles.engines.sleep()  # colocated engines give their memory to the update
-            prepared, figures = self.roles.assembler.prepare(rollouts, self.state.kl_coef)
+            memory.enter("score")
+            prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
             metrics = {**rollout_metrics(prepared), **figures}
-            self.trainers("wake")
+            memory.enter("update")
             metrics.update(self.update(prepared))
-            self.trainers("sleep")
         if "train/kl" in metrics:
             target = self.config.kl.kl_target
             self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], target, len(rollouts))
         with self.progress.phase("sync"):
-            if sleepy:
-                self.roles.engines.wake()
+            memory.enter("sync")
             metrics.update(self.sync_weights())
+            memory.enter("generate")
         metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
         wrong = self.watch.look(metrics)
@@ -140,13 +145,14 @@ class RLTrainer:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")
         print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
-        self.trainers("wake")
+        self.roles.memory.enter("update")
         groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
         for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
             group.call("load_checkpoint", str(folder), saved.tag)
-        self.trainers("sleep")
         self.state.kl_coef, self.state.rollbacks = saved.state.kl_coef, self.state.rollbacks + 1
+        self.roles.memory.enter("sync")
         self.sync_weights()
+        self.roles.memory.enter("generate")
         return True
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
@@ -183,13 +189,6 @@ class RLTrainer:
         self.state.consumed_samples += len(rollouts)
         metrics = update_metrics(self.objective, policy_tallies, rate, skipped, self.state.skipped_steps)
         return metrics | critic_metrics(critic_tallies, critic_rate)
-
-    def trainers(self, call: str) -> None:
-        """Lets those that train "sleep" or "wake": --deepspeed_enable_sleep keeps idle optimisers off the GPUs."""
-        if self.config.placement.deepspeed_enable_sleep:
-            for role in (self.roles.policy, self.roles.critic):
-                if role is not None:
-                    role.call(call)
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""

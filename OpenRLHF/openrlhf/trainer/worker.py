@@ -9,8 +9,9 @@ import torch
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import MicroBatches
 from openrlhf.models.loader import load_tokenizer
-from openrlhf.trainer.deepspeed_setup import init_process_group
+from openrlhf.trainer.deepspeed_setup import init_process_group, release_memory
 from openrlhf.utils.network import free_port
+from openrlhf.utils.ray_connection import see_own_gpus
 
 # For every example of every micro-batch, one number per scored token.
 TokenValues = list[list[list[float]]]
@@ -20,6 +21,7 @@ class Worker(ABC):
     """One rank of a role. Construct on every rank, ask rank 0 for its `address`, then `setup` all ranks at once."""
 
     def __init__(self, config: RLConfig, rank: int, world_size: int) -> None:
+        see_own_gpus()
         self.config = config
         self.rank = rank
         self.world_size = world_size
@@ -52,6 +54,10 @@ class Worker(ABC):
             str(self.config.model.pretrain), use_fast=not self.config.model.disable_fast_tokenizer
         )
         self.load()
+
+    def release_memory(self) -> None:
+        """Hands back what PyTorch's allocator keeps for later, for other processes on this GPU."""
+        release_memory()
 
     @abstractmethod
     def load(self) -> None:

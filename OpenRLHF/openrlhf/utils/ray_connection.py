@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def disconnect() -> None:
     if _own_folder is not None:
         shutil.rmtree(_own_folder, ignore_errors=True)
         _own_folder = None
+
+
+def see_own_gpus() -> None:
+    """In a Ray worker, before CUDA is initialised: the GPUs that Ray gave to this process are the only ones it sees.
+
+    Ray does this itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to: then every rank would
+    take the first GPU of its machine.
+    """
+    ray = sys.modules.get("ray")  # there in every worker of Ray's; a rank without Ray need not have it
+    if ray is not None and ray.is_initialized() and (own := ray.get_gpu_ids()):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, own))
 
 
 def start_local_ray(**options: Any) -> None:

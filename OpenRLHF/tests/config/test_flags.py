@@ -102,6 +102,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--sync_timeout",
             "--generate_timeout",
             "--reward_workers",
+            "--stop",
         }
         | {
             "--reward_timeout",

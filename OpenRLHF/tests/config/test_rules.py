@@ -160,6 +160,13 @@ def test_a_sleeping_trainer_needs_zero_3_and_has_nothing_to_move_under_adam_offl
     assert not intro("--deepspeed_enable_sleep", "--adam_offload", "--zero_stage", "2")[0].deepspeed_enable_sleep
 
 
+def test_texts_to_stop_at_are_not_empty_and_a_literal_line_break_is_pointed_out():
+    assert intro("--stop", "\n\n", "Q:")[0].config.rollout.stop == ("\n\n", "Q:")
+    with pytest.raises(UserError, match="--stop has an empty text"):
+        intro("--stop", "Q:", "")
+    assert "backslash" in intro("--stop", "\\n")[1][0]
+
+
 def test_the_rollout_batch_is_a_multiple_of_the_actor_ranks():
     with pytest.raises(UserError, match="--rollout_batch_size 100 cannot be shared equally by 16"):
         intro("--rollout_batch_size", "100", "--actor_num_nodes", "2")
@@ -185,6 +192,22 @@ def test_colocated_engines_fill_exactly_the_actor_gpus():
     assert intro(*fits)[0].colocate_all_models
     with pytest.raises(UserError, match="8 GPUs, but 4 engines × --vllm_tensor_parallel_size 1 need 4"):
         intro("--colocate_all_models", "--vllm_num_engines", "4")
+
+
+def test_colocated_engines_are_as_many_as_fill_the_gpus_where_nothing_is_said():
+    args, notes = intro("--colocate_all_models", "--actor_num_gpus_per_node", "4")
+    assert args.config.engine.engines == 4
+    assert notes == ["4 engines fill the actor's 4 GPUs (--vllm_num_engines chooses another number)."]
+    halves = ["--colocate_all_models", "--vllm_tensor_parallel_size", "2"]
+    assert intro(*halves)[0].config.engine.engines == 4
+    assert intro(*halves, "--actor_num_gpus_per_node", "2")[1] == []  # one engine is what one expects
+    with pytest.raises(UserError, match="8 GPUs, of which --vllm_tensor_parallel_size 3 is no divisor"):
+        intro("--colocate_all_models", "--vllm_tensor_parallel_size", "3")
+
+
+def test_a_hugging_face_engine_has_one_gpu():
+    with pytest.raises(UserError, match="but --vllm_tensor_parallel_size is 2"):
+        intro("--rollout_engine", "hf", "--vllm_tensor_parallel_size", "2")
 
 
 def test_policy_and_reference_on_the_same_gpus_have_equally_many():

@@ -49,10 +49,13 @@ class ScriptedEngine:
             reason = "length" if text.endswith("…") else "stop"
             yield [Completion(request.key, tuple(range(len(text))), (0.0,) * len(text), reason, text)]
 
-    def sleep(self):
+    def sleep(self, keep_weights):
         pass
 
-    def wake(self):
+    def wake_weights(self):
+        pass
+
+    def wake_cache(self):
         pass
 
     def shutdown(self):

@@ -2,17 +2,21 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from configuring import rl_config
 from openrlhf.experience.example import Example
 from openrlhf.experience.micro_batch import collate
 from openrlhf.methods.intro import Intro, IntroObjective, intro_loss
 from openrlhf.models.actor import Actor
+from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoringHead
 from openrlhf.models.scores import Scores, ScoreSpec
+from openrlhf.trainer.learner import Learner
 from openrlhf.utils.tally import Tally
 from toy_models import toy_model
 
@@ -192,3 +196,61 @@ def test_the_hint_reaches_the_posterior_between_prompt_and_rationale() -> None:
 def test_weights_normalise_over_sequences_or_tokens() -> None:
     assert token_weights([2, 8], "seq-mean") == [1 / 4, 1 / 16]
     assert token_weights([2, 8], "token-mean") == [1 / 10, 1 / 10]
+
+
+def test_the_exact_form_draws_no_candidates_and_has_no_figures_of_them() -> None:
+    actor = Actor(toy_model())
+    assert IntroObjective(Intro(estimator="exact")).num_candidates == 0
+    _, tally = run(actor, make_examples(), Intro(estimator="exact"))
+    metrics = IntroObjective(Intro(estimator="exact")).figures(tally)
+    assert not [name for name in metrics if name.startswith("w_")]
+    assert metrics["kl_posterior"] > 0
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_kl_against_a_reference_is_taken_at_the_temperature_of_the_loss(temperature: float) -> None:
+    """Between equal models it is zero, whatever the temperature."""
+    actor = Actor(toy_model())
+    objective = IntroObjective(Intro(temperature=temperature), kl="k3")
+
+    class Reference:
+        def logprobs(self, rows: RaggedRows, temperature: float = 1.0) -> torch.Tensor:
+            with torch.no_grad():
+                return Scores(*actor(rows, ScoreSpec(rows.targets, temperature=temperature))).target_logprobs
+
+    learner: Any = Learner.__new__(Learner)
+    learner.device, learner.reference, learner.objective = CPU, Reference(), objective
+    batch = learner._collate(objective, make_examples(), {"kl_coef": 1.0})
+    with torch.no_grad():
+        scores = Scores(*actor(batch.rows, objective.spec(batch), actor(batch.posterior_rows)))
+    tally = Tally()
+    objective.loss(scores, batch, tally)
+    assert tally.metrics()["kl"] == pytest.approx(0.0, abs=1e-6)
+    aside = learner.reference_outputs([make_examples()])
+    flat = [value for values in aside[0] for value in values]
+    assert flat == pytest.approx(scores.target_logprobs.tolist(), abs=1e-5)
+
+
+class RefusedOnCuda(TorchDispatchMode):
+    """Operations that torch's list of those without a deterministic CUDA kernel names, as far as we might use them."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if (name == "cumsum" and args[0].is_floating_point() and not (kwargs or {}).get("dtype")) or name in (
+            "histc",
+            "put_",
+            "kthvalue",
+            "nll_loss_forward",
+            "cumprod",
+        ):
+            raise RuntimeError(f"{func} has no deterministic kernel")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("top_k", [20, 0])
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_nothing_is_used_that_full_determinism_refuses_on_a_gpu(estimator: str, top_k: int) -> None:
+    actor = Actor(toy_model())
+    with RefusedOnCuda():
+        loss, _ = run(actor, make_examples(), Intro(estimator=estimator, top_k=top_k))
+    assert loss != 0

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from openrlhf.datasets.prompts import build_prompts
 from openrlhf.errors import UserError
+from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.rewards.functions import Rewards, open_rewards
 from openrlhf.rewards.signature import Columns, columns_of
@@ -140,3 +141,22 @@ def test_rollouts_bring_the_columns_of_their_rows_once_per_sample(opened: Opener
         "    return [level or 0 for level in fields['level']]\n"
     )
     assert TextGrader(rewards, tokenizer).grade(rollouts).result(60) == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_a_reward_function_reads_a_response_without_the_stop_string_that_ended_it(
+    opened: Opener, tmp_path: Path
+) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(save_toy(tmp_path / "model"))
+    ends = ("It is 5.\nQ:", "It is 6.\n\n", "It is 7.")
+    rollouts = [
+        Rollout(
+            Prompt(0, "2 + 3 =", (1,), "5"), i, tuple(tokenizer(text)["input_ids"]), (0.0,) * len(text), "stop", text
+        )
+        for i, text in enumerate(ends)
+    ]
+    rewards = opened(
+        "def reward_func(queries, prompts, labels):\n"
+        "    assert all(query.startswith('2 + 3 =It is ') for query in queries)\n"
+        "    return [float(query[-2]) if query.endswith('.') else -1.0 for query in queries]\n"
+    )
+    assert TextGrader(rewards, tokenizer, ("\n\n", "\nQ:")).grade(rollouts).result(60) == [5.0, 6.0, 7.0]

@@ -13,6 +13,7 @@ from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.model_files import load_tokenizer
 from openrlhf.rollout.opening import open_engine
 from openrlhf.rollout.streaming import TextStream
+from openrlhf.rollout.vllm_engine import VllmEngine
 
 LENGTH_LIMIT = 128
 
@@ -205,6 +206,24 @@ def test_a_stop_string_ends_a_completion_and_is_cut_off_its_text(engine):
     assert len(stopped.token_ids) < len(free.token_ids)
 
 
+def test_the_tokens_of_a_stop_string_belong_to_the_completion_and_none_behind_it(engine, model_path):
+    """What is trained on: a token a byte here, so the completion ends with the stop string's last letter."""
+    tokenizer = load_tokenizer(model_path)
+    request = Request((0,), tuple(range(60, 70)), seed=5)
+    free = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=24))[0,]
+    written = tokenizer.decode(free.token_ids)
+    stop = next(
+        pair
+        for at in range(3, len(written) - 3)
+        if (pair := written[at : at + 2]).isascii() and pair.isprintable() and written.index(pair) == at
+    )
+    stopped = run(engine, [request], Sampling(temperature=0.0, max_new_tokens=24, stop=("never said", stop)))[0,]
+    whole = written[: written.index(stop) + len(stop)]
+    assert tokenizer.decode(stopped.token_ids) == whole
+    assert stopped.text + stop == whole
+    assert stopped.logprobs == pytest.approx(free.logprobs[: len(stopped.token_ids)], abs=1e-4)
+
+
 @pytest.mark.parametrize(("length", "said"), [(LENGTH_LIMIT, "has 128 tokens"), (0, "empty prompt")])
 def test_a_prompt_that_cannot_be_continued_is_named_before_anything_runs(engine, length, said):
     bad = Request((3, 1), tuple(i % 200 for i in range(length)), seed=1)
@@ -224,8 +243,9 @@ def test_a_generation_given_up_half_way_leaves_no_request_behind(engine):
 def test_sleep_and_wake_change_nothing_on_the_cpu(engine):
     request = Request((0,), tuple(range(60, 70)), seed=5)
     before = run(engine, [request], Sampling(max_new_tokens=8))
-    engine.sleep()
-    engine.wake()
+    engine.sleep(keep_weights=True)
+    engine.wake_weights()
+    engine.wake_cache()
     assert run(engine, [request], Sampling(max_new_tokens=8)) == before
 
 
@@ -277,3 +297,23 @@ def test_a_character_is_shown_once_all_its_bytes_are_there(model_path):
         stream.put(torch.tensor([token]))
     stream.end()
     assert pieces == ["a", "é", "b", "€"]
+
+
+def test_a_vllm_engine_that_can_sleep_gives_its_weights_up_unless_they_are_wanted_again():
+    """Level 1 copies weights to CPU memory, level 2 drops them; each part wakes by itself."""
+    calls = []
+
+    class Asleep:
+        def sleep(self, level):
+            calls.append(("sleep", level))
+
+        def wake_up(self, tags):
+            calls.append(("wake_up", tags))
+
+    engine = VllmEngine.__new__(VllmEngine)
+    engine._llm, engine._can_sleep = Asleep(), True
+    engine.sleep(keep_weights=True)
+    engine.sleep(keep_weights=False)
+    engine.wake_weights()
+    engine.wake_cache()
+    assert calls == [("sleep", 1), ("sleep", 2), ("wake_up", ["weights"]), ("wake_up", ["kv_cache"])]

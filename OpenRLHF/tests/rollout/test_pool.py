@@ -75,7 +75,7 @@ class StubbornEngine:
     def ready(self):
         return True
 
-    def sleep(self):
+    def sleep(self, keep_weights):
         raise RuntimeError("no bed")
 
 
@@ -108,7 +108,7 @@ def test_an_engine_that_hangs_is_named_within_the_limit(stubborn):
 @pytest.mark.slow
 def test_an_exception_of_an_engine_is_told_with_its_number(stubborn):
     with pytest.raises(EngineError, match=r"(?s)engine 0 failed.*no bed"):
-        stubborn.sleep()
+        stubborn.sleep(keep_weights=True)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def launch(program: str, folder: Path, world_size: int, scenarios: dict[str, dic
     ranks = [
         subprocess.Popen(
             [sys.executable, str(FOLDER / program), str(rank), str(world_size), port, settings, str(output)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **_own_gpu(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -37,6 +37,10 @@ def launch(program: str, folder: Path, world_size: int, scenarios: dict[str, dic
     logs = [process.communicate(timeout=540)[0] for process in ranks]
     assert all(process.returncode == 0 for process in ranks), "\n".join(log[-3000:] for log in logs)
     return torch.load(output, weights_only=True)
+
+
+def _own_gpu(rank: int) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": str(rank)} if torch.cuda.is_available() else {}
 
 
 def run_as_rank(run: Callable[[dict, int, int], dict]) -> None:

@@ -99,17 +99,27 @@ def test_ranks_that_share_rows_are_sent_the_same_and_counted_once() -> None:
 
 
 def test_every_token_of_a_response_has_the_groups_advantage() -> None:
-    prepared, metrics = gradient().prepare(ROLLOUTS, kl_coef=0.0)
-    assert prepared[0].columns["old_logprob"] == [-3.0, -4.0]
+    prepared, metrics = gradient().prepare(ROLLOUTS, step=1, kl_coef=0.0)
     assert prepared[0].columns["advantage"] == pytest.approx([1 / math.sqrt(2)] * 2)
     assert prepared[1].columns["advantage"] == pytest.approx([-1 / math.sqrt(2)])
     assert prepared[2].columns["advantage"] == pytest.approx([0.0] * 3, abs=1e-6)
     assert "train/kl" not in metrics
 
 
+def test_old_logprobs_are_scored_only_for_what_the_first_update_does_not_meet() -> None:
+    own = gradient(train_batch_size=2)
+    first, second = train_batches(ROLLOUTS, 2, seed=own._config.optimizer.seed, step=1)
+    prepared, _ = own.prepare(ROLLOUTS, step=1, kl_coef=0.0)
+    scored = {(r.prompt.index, r.sample): r.columns.get("old_logprob") for r in prepared}
+    assert [scored[r.prompt.index, r.sample] for r in first] == [None, None]
+    assert [scored[r.prompt.index, r.sample] for r in second] == [[-float(i) for i in r.token_ids] for r in second]
+    again, _ = gradient(train_batch_size=2, max_epochs=2).prepare(ROLLOUTS, step=1, kl_coef=0.0)
+    assert all("old_logprob" in r.columns for r in again)
+
+
 def test_kl_is_taken_off_the_reward_at_every_token() -> None:
     """k1 is 0.5 at every token here: returns are r − 0.1 · 0.5 · tokens to go."""
-    prepared, metrics = gradient(REFERENCE, advantage_estimator="dr_grpo").prepare(ROLLOUTS, kl_coef=0.1)
+    prepared, metrics = gradient(REFERENCE, advantage_estimator="dr_grpo").prepare(ROLLOUTS, step=1, kl_coef=0.1)
     assert prepared[0].columns["return"] == pytest.approx([0.4, 0.45])
     assert prepared[2].columns["return"] == pytest.approx([-0.15, -0.1, -0.05])
     assert metrics["train/kl"] == pytest.approx(0.5)
@@ -119,14 +129,16 @@ def test_kl_is_taken_off_the_reward_at_every_token() -> None:
 
 
 def test_with_a_kl_loss_the_reward_stays_as_it_is_and_the_reference_travels_to_the_loss() -> None:
-    prepared, _ = gradient(REFERENCE, advantage_estimator="dr_grpo", use_kl_loss=True).prepare(ROLLOUTS, kl_coef=0.1)
+    prepared, _ = gradient(REFERENCE, advantage_estimator="dr_grpo", use_kl_loss=True).prepare(
+        ROLLOUTS, step=1, kl_coef=0.1
+    )
     assert prepared[0].columns["return"] == pytest.approx([0.5, 0.5])
     assert prepared[0].columns["reference"] == [-3.5, -4.5]
 
 
 def test_ppo_takes_the_critics_values_into_account_and_normalises() -> None:
     critic = TableGroup(lambda token: token / 10)
-    prepared, metrics = gradient(critic=critic, advantage_estimator="gae").prepare(ROLLOUTS[:2], kl_coef=0.0)
+    prepared, metrics = gradient(critic=critic, advantage_estimator="gae").prepare(ROLLOUTS[:2], step=1, kl_coef=0.0)
     # λ = γ = 1: returns are the rewards, advantages r − v = 0.7, 0.6, −0.5 before normalisation
     assert prepared[0].columns["return"] == pytest.approx([1.0, 1.0])
     raw = [0.7, 0.6, -0.5]
@@ -139,7 +151,7 @@ def test_ppo_takes_the_critics_values_into_account_and_normalises() -> None:
 
 def test_rewards_are_clipped_before_they_are_compared() -> None:
     high = [rollout(0, 0, (3,), 100.0), rollout(0, 1, (4,), -100.0)]
-    prepared, _ = gradient(advantage_estimator="dr_grpo", reward_clip_range=(-1.0, 3.0)).prepare(high, 0.0)
+    prepared, _ = gradient(advantage_estimator="dr_grpo", reward_clip_range=(-1.0, 3.0)).prepare(high, 1, 0.0)
     assert [r.columns["advantage"] for r in prepared] == [[2.0], [-2.0]]
 
 
@@ -151,7 +163,7 @@ def test_failed_grades_and_empty_responses_are_not_trained_on() -> None:
         rollout(1, 1, (5,), 0.0),
     ]
     method = gradient()
-    prepared, _ = method.prepare(batch, 0.0)
+    prepared, _ = method.prepare(batch, 1, 0.0)
     assert [bool(r.columns) for r in prepared] == [False, True, False, True]
     assert rollout_metrics(prepared)["train/kept"] == 2
     assert [e.ids for e in method.examples(prepared, 1, on_policy=False)] == [(1, 2, 4), (1, 2, 5)]
@@ -159,7 +171,7 @@ def test_failed_grades_and_empty_responses_are_not_trained_on() -> None:
 
 def test_dynamic_filtering_leaves_groups_with_equal_rewards_out_and_the_others_count_for_more() -> None:
     method = gradient(dynamic_filtering=True)
-    prepared, metrics = method.prepare(ROLLOUTS, 0.0)
+    prepared, metrics = method.prepare(ROLLOUTS, 1, 0.0)
     assert metrics["train/filtered_groups"] == 1
     examples = method.examples(prepared, 1, on_policy=True)
     assert [e.weight for e in examples] == [1 / (2 * 2), 1 / 2]
@@ -169,13 +181,13 @@ def test_dynamic_filtering_leaves_groups_with_equal_rewards_out_and_the_others_c
 def test_weights_are_a_mean_over_responses_of_the_mean_over_tokens_but_for_dr_grpo() -> None:
     for estimator, expected in (("group_norm", [1 / 8, 1 / 4, 1 / 12, 1 / 4]), ("dr_grpo", [1 / 40] * 4)):
         method = gradient(advantage_estimator=estimator)
-        prepared, _ = method.prepare(ROLLOUTS, 0.0)
+        prepared, _ = method.prepare(ROLLOUTS, 1, 0.0)
         assert [e.weight for e in method.examples(prepared, 1, on_policy=False)] == pytest.approx(expected)
 
 
 def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
     method = Assembler(rl_config("raft", **FLAGS), byte_tokenizer(), POLICY)
-    prepared, _ = method.prepare(ROLLOUTS, 0.0)
+    prepared, _ = method.prepare(ROLLOUTS, 1, 0.0)
     assert [r.trained for r in prepared] == [True, False, True, True]
     examples = method.examples(prepared, 1, on_policy=False)
     assert [e.ids for e in examples] == [(1, 2, 3, 4), (1, 2, 6, 7, 8), (1, 2, 9)]
@@ -185,7 +197,7 @@ def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
 
 def test_the_posterior_of_intro_reads_the_answer_between_prompt_and_response() -> None:
     method = Assembler(rl_config(**FLAGS, intro_answer_template="<{answer}>"), byte_tokenizer(), POLICY)
-    prepared, _ = method.prepare(ROLLOUTS[:2], 0.0)
+    prepared, _ = method.prepare(ROLLOUTS[:2], 1, 0.0)
     (example,) = method.examples(prepared, 1, on_policy=False)
     assert (example.hint, example.hint_at) == (tuple(byte_tokenizer()("<a>")["input_ids"]), 2)
     assert prepared[1].hint == ()  # a wrong response is not trained on

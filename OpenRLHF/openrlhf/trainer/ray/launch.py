@@ -1,7 +1,8 @@
 """Starts an RL run's roles on Ray, gives them to the loop, and takes them down again."""
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,10 +17,19 @@ from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.critic_worker import CriticWorker
 from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
+from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import ModelGrader, TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
-from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, layout, place, strategy
+from openrlhf.trainer.ray.cluster import (
+    WORKER_ENVIRONMENT,
+    Share,
+    engine_bundles,
+    layout,
+    place,
+    sharing_roles,
+    strategy,
+)
 from openrlhf.trainer.ray.role_group import RayRoleGroup
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
@@ -58,16 +68,16 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
         pool = EnginePool(actors, stall_limit_s=config.engine.generate_timeout)
         engines = ReplacingPool(pool, start_engine, deliver)
         cleanup.callback(engines.shutdown)
+        memory = GpuMemory(config, engines, groups, sharing_roles(config))
         grader: Grader = texts or ModelGrader(
             [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
         )
         cleanup.callback(grader.close)
-        for group in groups.values():
-            group.wait_until_ready()
-        pool.wait_until_ready()
+        load_models(config, pool, groups, memory)
         if start.tag:
             for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
                 group.call("load_checkpoint", str(folder), start.tag)
+        memory.enter("sync")  # checksums are read from the engines' weights
         policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
         rollouts = RolloutMaker(engines, grader, config.optimizer.seed, config.reward.max_reward_failures)
         every, count = hinted_evaluation(config)
@@ -75,7 +85,7 @@ def run(prepared: Prepared, start: Start[TrainerState]) -> None:
         roles = Roles(
             policy=policy,
             critic=critic,
-            engines=engines,
+            memory=memory,
             rollouts=rollouts,
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
@@ -94,8 +104,22 @@ def _send_by_value(config: RLConfig) -> None:
         ray.cloudpickle.register_pickle_by_value(module)
 
 
+def load_models(config: RLConfig, engines: EnginePool, groups: Mapping[str, RayRoleGroup], memory: GpuMemory) -> None:
+    """Engines and roles load side by side; where they share GPUs, engines first.
+
+    vLLM measures what is free on its GPU when it starts and when it falls asleep, so nobody else may move then.
+    """
+    pending: dict[str, Callable[[], Any]] = {"engines": engines.begin_ready()}
+    if config.placement.colocate_all_models:
+        pending.pop("engines")()
+    memory.enter("load")
+    pending |= {name: group.begin_setup() for name, group in groups.items()}
+    for finish in pending.values():
+        finish()
+
+
 def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
-    """All roles but the engines, by name; their models load in the background."""
+    """All roles but the engines, by name; nothing is loaded yet."""
     placement = config.placement
     workers: dict[str, tuple[type[Worker], int, tuple[Any, ...]]] = {
         "actor": (PolicyWorker, placement.actor_ranks, ()),
@@ -125,12 +149,15 @@ def open_text_grader(config: RLConfig, prepared: Prepared) -> TextGrader | None:
         policy=reward.reward_policy,
         key=read_key(reward.api_key_file) if reward.api_key_file else None,
     )
-    return TextGrader(rewards, prepared.tokenizer)
+    return TextGrader(rewards, prepared.tokenizer, config.rollout.stop)
 
 
 def sync_backend(config: RLConfig, has_cuda: bool) -> str:
-    """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs."""
-    if not has_cuda:
+    """How weights travel: IPC between processes that share a GPU, what the flag says between GPUs, Gloo on CPUs.
+
+    Gloo too into a Hugging Face engine, wherever it runs: the GPUs' transports are vLLM's.
+    """
+    if not has_cuda or choose_engine(config.engine.rollout_engine) == "hf":
         return "gloo"
     return "ipc" if config.placement.colocate_all_models else config.engine.vllm_sync_backend
 
@@ -160,10 +187,13 @@ def engine_starter(
 
     def start(number: int) -> Any:
         share = shares[f"engine{number}"]
-        # Colocated engines use the actor's bundles, one after the other; otherwise each has a group of its own.
-        first = number * size if config.placement.colocate_all_models else 0
-        bundles = list(range(first, first + size))
-        settings = actor_options(tensor_parallel_size=size, gpus_per_worker=share.gpus, bundle_indices=bundles)
+        bundles, _ = engine_bundles(share, number, size, config.placement.colocate_all_models)
+        settings = actor_options(
+            tensor_parallel_size=size,
+            gpus_per_worker=share.gpus,
+            bundle_indices=bundles,
+            threads=1 if share.gpus else max(1, (os.cpu_count() or 1) // engine.engines),
+        )
         settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)
         return (

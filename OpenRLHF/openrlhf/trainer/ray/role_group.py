@@ -9,6 +9,7 @@ from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.worker import Worker
+from openrlhf.utils.heap import heap_environment
 
 
 class RankError(RuntimeError):
@@ -16,7 +17,7 @@ class RankError(RuntimeError):
 
 
 class RayRoleGroup(RoleGroup):
-    """Starts one worker per rank in the role's share of the cluster.
+    """Starts one worker per rank in the role's share of the cluster; `begin_setup` makes them load their models.
 
     step_timeout: seconds within which any one call must end on every rank.
     extra: further arguments of the worker's constructor.
@@ -38,28 +39,34 @@ class RayRoleGroup(RoleGroup):
         self.config = config
         self.world_size = world_size
         self._role = role
+        self._nodes = share.nodes
         self._timeout = step_timeout
-        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // (world_size + 1))
-        environment = {"env_vars": {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}}
+        # Roles take turns on CPUs, so each may use all cores.
+        threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // world_size)
+        variables = {
+            **WORKER_ENVIRONMENT,
+            "OMP_NUM_THREADS": str(threads),
+            **({} if share.gpus else heap_environment()),
+        }
+        environment = {"env_vars": variables}
         worker: Any = ray.remote(worker_class)
         self.ranks: list[Any] = [
             worker.options(
                 num_cpus=share.cpus,
                 num_gpus=share.gpus,
-                scheduling_strategy=strategy(share.group, rank),
+                scheduling_strategy=strategy(share.group, share.bundles[rank]),
                 runtime_env=environment,
             ).remote(config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
         places = self._wait([rank.address.remote() for rank in self.ranks])
-        host, port, self.has_cuda = places[0]
-        if {place[0] for place in places} == {host}:
-            host = "127.0.0.1"  # all on one machine: nobody else needs to reach them
-        self._setup = [rank.setup.remote(host, port) for rank in self.ranks]
+        host, self._port, self.has_cuda = places[0]
+        # All on one machine: nobody else needs to reach them.
+        self._host = "127.0.0.1" if {place[0] for place in places} == {host} else host
 
-    def wait_until_ready(self) -> None:
-        """Models load while other roles start; this waits for them."""
-        self._wait(self._setup)
+    def begin_setup(self) -> Callable[[], list[Any]]:
+        """The ranks load their models while other roles do; the pending call waits for them."""
+        return self.begin("setup", [(self._host, self._port)] * self.world_size)
 
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
         calls = [getattr(rank, method).remote(*own) for rank, own in zip(self.ranks, arguments, strict=True)]
@@ -81,10 +88,13 @@ class RayRoleGroup(RoleGroup):
             except RayTaskError as error:
                 if isinstance(error.cause, UserError):
                     raise error.cause from None
-                raise RankError(f"rank {number[done[0]]} of the {self._role} failed: {error}") from error
+                raise RankError(f"{self._name(number[done[0]])} failed: {error}") from error
             except (RayActorError, GetTimeoutError) as error:
-                raise RankError(f"rank {number[done[0]]} of the {self._role} died: {error}") from error
+                raise RankError(f"{self._name(number[done[0]])} died: {error}") from error
         return ray.get(calls)
+
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} of the {self._role} on node {self._nodes[rank]}"
 
     def shutdown(self) -> None:
         import ray
