@@ -12,6 +12,7 @@ from openrlhf.config.run_file import write_run_file
 from openrlhf.config.settings import with_flags
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import checkpoint_folders
+from openrlhf.trainer.early_rows import check_prompts
 from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
 from openrlhf.trainer.run_folders import claimed
 from openrlhf.trainer.state import TrainerState
@@ -30,6 +31,7 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         return
     with claimed(config) as folders:
         start = started(config, folders.run)
+        check_prompts(config)
         from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
 
         prepared = prepare(config)

@@ -196,7 +196,7 @@ def cases() -> Iterator[Case]:
         yield from _of_folders_and_models(command)
         yield from _of_data(command)
     nan = write("rows.json", '[{"problem": "a", "answer": NaN}]')
-    yield Case(14, "NaN as a gold answer", RL, "label in field 'answer' is nan", (), nan, early=False)
+    yield Case(14, "NaN as a gold answer", RL, "label in field 'answer' is nan", (), nan)
     empty = rows({"problem": "a", "answer": ""})
     flags = ("--remote_rm_url", "math", "--advantage_estimator", "rloo")
     yield Case(14, "no gold answers for math", RL, "no prompt has one", flags, empty, early=False)
@@ -240,8 +240,10 @@ def _of_folders_and_models(command: str) -> Iterator[Case]:
 def _of_data(command: str) -> Iterator[Case]:
     for name, content in {"null": None, "an image": [{"type": "image"}], "a number": 1}.items():
         says = "row 0: field 'problem', message 0"
-        yield Case(4, f"{command}: content {name}", command, says, CHAT, message(content), early=False)
-    yield Case(14, f"{command}: no such field", command, "fields found: problem", ("--input_key", "x"), early=False)
+        yield Case(4, f"{command}: content {name}", command, says, CHAT, message(content), early=command == RL)
+    yield Case(
+        14, f"{command}: no such field", command, "fields found: problem", ("--input_key", "x"), early=command == RL
+    )
     wrong = {
         "broken rows": ('[{"problem": "a"', "not JSON"),
         "rows that are no UTF-8": ("\udcff", "not UTF-8"),
@@ -249,9 +251,9 @@ def _of_data(command: str) -> Iterator[Case]:
         "a row that is a list": ("[[1]]", "element 0: expected an object"),
     }
     for name, (text, says) in wrong.items():
-        yield Case(14, f"{command}: {name}", command, says, (), write("rows.json", text), early=False)
+        yield Case(14, f"{command}: {name}", command, says, (), write("rows.json", text))
     data = "--prompt_data" if command == RL else "--dataset"
-    yield Case(14, f"{command}: no such data", command, "no such file", (data, "none.json"), early=False)
+    yield Case(14, f"{command}: no such data", command, "no such file", (data, "none.json"))
 
 
 def main(argv: list[str]) -> int:
