@@ -35,13 +35,16 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
 
         prepared = prepare(config)
-        prepared.report([*notes, *start.notes])
         from openrlhf.trainer.ray.launch import run
 
-        folders.begin()
-        write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
+        def on_start() -> None:
+            prepared.report([*notes, *start.notes])
+            folders.begin()
+            write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
+
+        pending = [on_start]  # not again after a restart
         with hinting_at_checkpoints(config):
-            with_restarts(config, start, lambda where: run(prepared, where))
+            with_restarts(config, start, lambda where: run(prepared, where, pending.pop() if pending else lambda: None))
 
 
 def started(config: RLConfig, run: str) -> Start[TrainerState]:
