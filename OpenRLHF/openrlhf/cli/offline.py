@@ -10,6 +10,7 @@ from openrlhf.cli.reading import run_command
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.rules import offline_rules
 from openrlhf.config.run_file import write_run_file
+from openrlhf.trainer.early_rows import check_file
 from openrlhf.trainer.resuming import hinting_at_checkpoints, start_of
 from openrlhf.trainer.run_folders import RunFolders, claimed
 from openrlhf.trainer.state import OfflineState
@@ -27,6 +28,8 @@ def begin(config: OfflineConfig, notes: list[str], parsed: Parsed) -> None:
     with claimed(config) if mine else nullcontext(RunFolders()) as folders:
         fresh, ranks = OfflineState(run=folders.run), int(os.environ.get("WORLD_SIZE", "1"))
         start = start_of(config, fresh, [Path(settings.ckpt_path)], ranks)
+        if mine:
+            check_file(config)
         from openrlhf.trainer.offline_run import train  # torch: not before the folders are known to be usable
 
         def on_start() -> None:

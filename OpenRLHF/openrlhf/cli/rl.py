@@ -12,6 +12,7 @@ from openrlhf.config.run_file import write_run_file
 from openrlhf.config.settings import with_flags
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import checkpoint_folders
+from openrlhf.trainer.early_rows import check_prompts
 from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
 from openrlhf.trainer.run_folders import claimed
 from openrlhf.trainer.state import TrainerState
@@ -30,16 +31,20 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         return
     with claimed(config) as folders:
         start = started(config, folders.run)
+        check_prompts(config)
         from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
 
         prepared = prepare(config)
-        prepared.report([*notes, *start.notes])
         from openrlhf.trainer.ray.launch import run
 
-        folders.begin()
-        write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
+        def on_start() -> None:
+            prepared.report([*notes, *start.notes])
+            folders.begin()
+            write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
+
+        pending = [on_start]  # not again after a restart
         with hinting_at_checkpoints(config):
-            with_restarts(config, start, lambda where: run(prepared, where))
+            with_restarts(config, start, lambda where: run(prepared, where, pending.pop() if pending else lambda: None))
 
 
 def started(config: RLConfig, run: str) -> Start[TrainerState]:

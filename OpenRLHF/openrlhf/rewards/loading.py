@@ -1,6 +1,7 @@
 """A reward function in its worker process: loaded, called, and held to its form."""
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ def load_reward_function(path: str = "", policy: str = "math") -> Any:
     {"broken": a line} where the file or the function is not of its form, {"raised": a line, "traceback": …} where
     the function raised.
     """
+    path = os.path.abspath(path) if path else ""  # as in tracebacks
     try:
         function = _function_in(path) if path else _built_in(policy)
         columns = asdict(columns_of(function) if path else Columns())

@@ -21,11 +21,13 @@ REWARD = "def reward_func(queries, prompts, labels):\n    return [1.0] * len(que
 
 @dataclass(frozen=True)
 class Case:
-    """prepare: what is wrong on disk; it may return further flags. early: it needs no torch, so it takes a second."""
+    """says: a part of the last line, so that no case passes for another reason. prepare: what is wrong on disk. early:
+    it needs no torch, so it takes a second."""
 
     fault: int
     name: str
     command: str
+    says: str
     flags: tuple[str, ...] = ()
     prepare: Callable[[Path], object] = lambda folder: None
     early: bool = True
@@ -55,6 +57,7 @@ def command_line(case: Case) -> list[str]:
         return [*common, "--dataset", "rows.json", "--output_key", "answer", *case.flags]
     rl = ["--prompt_data", "rows.json", "--label_key", "answer", "--remote_rm_url", "reward.py"]
     rl += ["--rollout_batch_size", "4", "--actor_num_gpus_per_node", "1", "--prompt_max_len", "32"]
+    rl += ["--n_samples_per_prompt", "2"]
     return [*common, *rl, "--generate_max_len", "16", *case.flags]
 
 
@@ -123,7 +126,7 @@ def checkpoint(**changed: object) -> Callable[[Path], object]:
         here = Path.cwd()
         os.chdir(folder)
         try:
-            config, _ = rl_rules(parse(RL, command_line(Case(0, "", RL))[3:]).config)
+            config, _ = rl_rules(parse(RL, command_line(Case(0, "", RL, ""))[3:]).config)
             settings = {**settings_of(config), **changed}
         finally:
             os.chdir(here)
@@ -164,73 +167,93 @@ HEAD = "def reward_func(queries, prompts, labels):\n"
 RESUME = ("--load_checkpoint",)
 CHAT = ("--apply_chat_template",)
 FUNCTIONS = {
-    "raises": HEAD + "    return [1 / 0]",
-    "a dictionary": HEAD + "    return {}",
-    "lists": HEAD + "    return [[1.0]] * len(queries)",
-    "too few": HEAD + "    return [1.0]",
-    "None": HEAD + "    pass",
-    "texts": HEAD + "    return ['1'] * len(queries)",
-    "a missing import": "import nowhere\n" + HEAD + "    return [1.0]",
-    "one parameter": "def reward_func(queries):\n    return [1.0]",
-    "a column that is not there": "def reward_func(queries, prompts, labels, level):\n    return level",
+    "raises": (HEAD + "    return [1 / 0]", "ZeroDivisionError: division by zero (reward.py, line 2)"),
+    "a dictionary": (HEAD + "    return {}", "returned a dict"),
+    "lists": (HEAD + "    return [[1.0]] * len(queries)", "returned [1.0] as value 0"),
+    "too few": (HEAD + "    return [1.0]", "returned 1 values for 2 queries"),
+    "None": (HEAD + "    pass", "returned a NoneType"),
+    "texts": (HEAD + "    return ['1'] * len(queries)", "returned '1' as value 0"),
+    "a missing import": ("import nowhere\n" + HEAD + "    return [1.0]", "No module named 'nowhere'"),
+    "one parameter": ("def reward_func(queries):\n    return [1.0]", "cannot be called as"),
+    "a column that is not there": (
+        "def reward_func(queries, prompts, labels, level):\n    return level",
+        "requires level",
+    ),
 }
 STATES = {"empty": "", "cut": '{"run": "a", "st', "a list": "[]", "a wrong type": '{"run": "", "state": {"step": "1"}}'}
 OLD: dict[str, dict[str, object]] = {
-    "batch size": {"train_batch_size": 8},
-    "rate": {"actor_learning_rate": 1e-3},
-    "LoRA": {"lora_rank": 8},
-    "model": {"pretrain": "/elsewhere"},
-    "ranks": {"ranks": 2},
-    "method": {"advantage_estimator": "rloo"},
+    "train_batch_size": {"train_batch_size": 8},
+    "actor_learning_rate": {"actor_learning_rate": 1e-3},
+    "lora_rank": {"lora_rank": 8},
+    "pretrain": {"pretrain": "/elsewhere"},
+    "rank(s)": {"ranks": 2},
+    "advantage_estimator": {"advantage_estimator": "rloo"},
 }
 
 
 def cases() -> Iterator[Case]:
     for command in (RL, SFT):
-        old = "ckpt/_actor/global_step9/x" if command == RL else "ckpt/global_step9/x"
-        yield Case(1, f"{command}: used checkpoints", command, (), write(old, ""))
-        yield Case(1, f"{command}: used metrics", command, (), write("out/metrics.jsonl", '{"step": 1}\n'))
-        yield Case(2, f"{command}: save_path under a file", command, ("--save_path", "rows.json/out"))
-        yield Case(2, f"{command}: ckpt_path is a file", command, ("--ckpt_path", "rows.json"))
-        yield Case(7, f"{command}: cut weights", command, (), cut)
-        yield Case(7, f"{command}: no weights", command, (), without("model/model.safetensors"))
-        yield Case(7, f"{command}: other width", command, (), config(hidden_size=128))
-        yield Case(7, f"{command}: other vocabulary", command, (), config(vocab_size=300))
-        yield Case(7, f"{command}: more layers", command, (), config(num_hidden_layers=9))
-        yield Case(7, f"{command}: an added token beyond", command, (), added_token)
-        tokenizer = without("model/tokenizer.json", "model/tokenizer_config.json")
-        yield Case(14, f"{command}: no tokenizer", command, (), tokenizer)
-        yield Case(7, f"{command}: no such model", command, ("--pretrain", "./none"))
-        yield Case(7, f"{command}: broken config.json", command, (), write("model/config.json", "{"))
-        for name, content in {"null": None, "an image": [{"type": "image"}], "a number": 1}.items():
-            yield Case(4, f"{command}: content {name}", command, CHAT, message(content), early=False)
-        yield Case(14, f"{command}: no such field", command, ("--input_key", "x"), early=False)
-        yield Case(14, f"{command}: broken rows", command, (), write("rows.json", '[{"problem": "a"'), early=False)
-        yield Case(14, f"{command}: rows that are no UTF-8", command, (), write("rows.json", "\udcff"), early=False)
-        yield Case(14, f"{command}: no rows", command, (), write("rows.json", "[]"), early=False)
-        data = "--prompt_data" if command == RL else "--dataset"
-        yield Case(14, f"{command}: no such data", command, (data, "none.json"), early=False)
-        yield Case(14, f"{command}: a number out of range", command, ("--train_batch_size", "0"))
-        yield Case(14, f"{command}: two opposites", command, ("--load_checkpoint", "--overwrite"))
+        yield from _of_folders_and_models(command)
+        yield from _of_data(command)
     nan = write("rows.json", '[{"problem": "a", "answer": NaN}]')
-    yield Case(14, "NaN as a gold answer", RL, (), nan, early=False)
-    yield Case(
-        14,
-        "no gold answers for math",
-        RL,
-        ("--remote_rm_url", "math", "--advantage_estimator", "rloo", "--n_samples_per_prompt", "2"),
-        rows({"problem": "a", "answer": ""}),
-        early=False,
-    )
-    yield Case(3, "a syntax error", RL, (), write("reward.py", HEAD + "    return ["))
-    yield Case(3, "no function", RL, (), write("reward.py", "reward = 1"))
-    yield Case(3, "no file", RL, ("--remote_rm_url", "none.py"))
-    for name, source in FUNCTIONS.items():
-        yield Case(3, f"reward: {name}", RL, (), write("reward.py", source), early=False)
+    yield Case(14, "NaN as a gold answer", RL, "label in field 'answer' is nan", (), nan)
+    empty = rows({"problem": "a", "answer": ""})
+    flags = ("--remote_rm_url", "math", "--advantage_estimator", "rloo")
+    yield Case(14, "no gold answers for math", RL, "no prompt has one", flags, empty, early=False)
+    yield Case(3, "a syntax error", RL, "line 2: '[' was never closed", (), write("reward.py", HEAD + "    return ["))
+    yield Case(3, "no function", RL, "defines no reward_func", (), write("reward.py", "reward = 1"))
+    yield Case(3, "no file", RL, "No such file", ("--remote_rm_url", "none.py"))
+    for name, (source, says) in FUNCTIONS.items():
+        yield Case(3, f"reward: {name}", RL, says, (), write("reward.py", source), early=False)
     for name, changed in OLD.items():
-        yield Case(6, f"continued with another {name}", RL, RESUME, checkpoint(**changed))
+        says = f"{name} (it was written by 2)" if name == "rank(s)" else f"--{name} "
+        yield Case(6, f"continued with another {name}", RL, says, RESUME, checkpoint(**changed))
     for name, text in STATES.items():
-        yield Case(8, f"state: {name}", RL, RESUME, broken_state(text))
+        says = "No other checkpoint is left"
+        yield Case(8, f"state: {name}", RL, says, RESUME, broken_state(text))
+
+
+def _of_folders_and_models(command: str) -> Iterator[Case]:
+    old = "ckpt/_actor/global_step9/x" if command == RL else "ckpt/global_step9/x"
+    yield Case(1, f"{command}: used checkpoints", command, "checkpoints of another run", (), write(old, ""))
+    metrics = write("out/metrics.jsonl", '{"step": 1}\n')
+    yield Case(1, f"{command}: used metrics", command, "metrics of another run", (), metrics)
+    under = ("--save_path", "rows.json/out")
+    yield Case(2, f"{command}: save_path under a file", command, "--save_path rows.json/out cannot be written", under)
+    yield Case(2, f"{command}: ckpt_path is a file", command, "--ckpt_path", ("--ckpt_path", "rows.json"))
+    yield Case(7, f"{command}: cut weights", command, "bytes instead of", (), cut)
+    yield Case(7, f"{command}: no weights", command, "no weights", (), without("model/model.safetensors"))
+    yield Case(7, f"{command}: other width", command, "config.json says [258, 128]", (), config(hidden_size=128))
+    yield Case(7, f"{command}: other vocabulary", command, "config.json says [300, 64]", (), config(vocab_size=300))
+    yield Case(7, f"{command}: more layers", command, "says 9", (), config(num_hidden_layers=9))
+    yield Case(7, f"{command}: an added token beyond", command, "embedding ends at 257", (), added_token)
+    tokenizer = without("model/tokenizer.json", "model/tokenizer_config.json")
+    yield Case(14, f"{command}: no tokenizer", command, "there is no tokenizer", (), tokenizer)
+    yield Case(7, f"{command}: no such model", command, "no such folder", ("--pretrain", "./none"))
+    broken = write("model/config.json", "{")
+    yield Case(7, f"{command}: broken config.json", command, "config.json cannot be read", (), broken)
+    yield Case(14, f"{command}: a number out of range", command, "out of range", ("--train_batch_size", "0"))
+    both = ("--load_checkpoint", "--overwrite")
+    yield Case(14, f"{command}: two opposites", command, "remove one of them", both)
+
+
+def _of_data(command: str) -> Iterator[Case]:
+    for name, content in {"null": None, "an image": [{"type": "image"}], "a number": 1}.items():
+        says = "row 0: field 'problem', message 0"
+        yield Case(4, f"{command}: content {name}", command, says, CHAT, message(content), early=command == RL)
+    yield Case(
+        14, f"{command}: no such field", command, "fields found: problem", ("--input_key", "x"), early=command == RL
+    )
+    wrong = {
+        "broken rows": ('[{"problem": "a"', "not JSON"),
+        "rows that are no UTF-8": ("\udcff", "not UTF-8"),
+        "no rows": ("[]", "no rows"),
+        "a row that is a list": ("[[1]]", "element 0: expected an object"),
+    }
+    for name, (text, says) in wrong.items():
+        yield Case(14, f"{command}: {name}", command, says, (), write("rows.json", text))
+    data = "--prompt_data" if command == RL else "--dataset"
+    yield Case(14, f"{command}: no such data", command, "no such file", (data, "none.json"))
 
 
 def main(argv: list[str]) -> int:
@@ -241,9 +264,11 @@ def main(argv: list[str]) -> int:
         if chosen and not any(word in case.name for word in chosen):
             continue
         found = answer(case, folder / "whole", folder / "run")
-        bad += found.status != 2 or len(found.lines) > 3
         last = found.lines[-1] if found.lines else ""
-        print(f"{case.fault}\t{case.name}\t{found.status}\t{found.seconds:.1f}\t{len(found.lines)}\t{last}", flush=True)
+        wrong = found.status != 2 or len(found.lines) > 3 or case.says not in last
+        bad += wrong
+        figures = f"{case.fault}\t{case.name}\t{found.status}\t{found.seconds:.1f} s\t{len(found.lines)}"
+        print(f"{'WRONG' if wrong else 'right'}\t{figures}\t{last}", flush=True)
     return 1 if bad else 0
 
 

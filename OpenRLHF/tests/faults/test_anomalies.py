@@ -98,7 +98,7 @@ def trainer(folder: Path, action: str) -> RLTrainer:
     made = object.__new__(RLTrainer)
     made.config = config_of(folder, "--on_anomaly", action)
     made.state = TrainerState(step=3, optimizer_steps=6, kl_coef=0.5)
-    made.roles = SimpleNamespace(policy=Group(), critic=None)  # type: ignore[assignment]
+    made.roles = SimpleNamespace(policy=Group(), critic=None, memory=SimpleNamespace(enter=lambda phase: None))  # type: ignore[assignment]
     return made
 
 

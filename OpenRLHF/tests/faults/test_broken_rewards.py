@@ -71,6 +71,15 @@ def test_one_call_finds_what_is_broken_and_says_it_in_one_line(opened: Opener, s
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_the_line_is_named_for_a_relative_path_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reward.py").write_text(HEAD + "    return [1 / 0]")
+    monkeypatch.chdir(tmp_path)
+    rewards = open_rewards(["reward.py"], workers=1, timeout=30)
+    with pytest.raises(UserError, match=r"division by zero \(reward.py, line 2\)"):
+        rewards.check(["a"], [""], [""])
+    rewards.close()
+
+
 def test_a_call_that_hangs_is_found_too(opened: Opener) -> None:
     rewards = opened("import time\n" + HEAD + "    time.sleep(60)", timeout=0.5)
     with pytest.raises(UserError, match=r"longer than 0.5 s"):

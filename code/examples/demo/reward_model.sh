@@ -21,7 +21,7 @@ source "$HERE/../ray_cluster.sh"
 
 python3 "$HERE/make_preference_data.py" --data_dir "$DATA" --output_dir "$OUT/pairs"
 python3 -m openrlhf.cli.train_rm \
-  --pretrain "$BASE" --dataset "$OUT/pairs" --save_path "$OUT/model" \
+  --pretrain "$BASE" --dataset "$OUT/pairs" --save_path "$OUT/model" --overwrite \
   --prompt_key prompt --input_template None --max_len 128 \
   --train_batch_size 32 --micro_train_batch_size 16 --max_epochs 1 --zero_stage 0 \
   --learning_rate 3e-4 --lr_warmup_ratio 0.1 --logging_steps 10 --disable_ds_ckpt
@@ -34,7 +34,7 @@ trap 'kill "$SERVER" 2>/dev/null || true' EXIT
 status=0
 (
   ray_submit python3 -m openrlhf.cli.train_ppo_ray \
-    --pretrain "$BASE" --prompt_data "$DATA/train.json" --save_path "$OUT/trained" \
+    --pretrain "$BASE" --prompt_data "$DATA/train.json" --save_path "$OUT/trained" --overwrite \
     --remote_rm_url "http://127.0.0.1:$PORT/get_reward" --input_key problem \
     --advantage_estimator gae --actor_num_gpus_per_node 1 --critic_num_gpus_per_node 1 --ref_num_gpus_per_node 1 \
     --vllm_num_engines 1 --vllm_sync_backend gloo --vllm_kv_cache_mb 256 --enforce_eager --zero_stage 0 \

@@ -37,14 +37,16 @@ from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.ray_connection import connect, disconnect
 
 
-def run(prepared: Prepared, start: Start[TrainerState]) -> None:
-    """Starts the roles, trains from `start` on, and takes the roles down again."""
+def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], None] = lambda: None) -> None:
+    """Starts the roles, trains from `start` on, and takes the roles down again. on_start: called once the rewards have
+    been tried, before anything is started or written."""
     config = prepared.plan.config
     with ExitStack() as cleanup:
         texts = open_text_grader(config, prepared)
         if texts is not None:
             cleanup.callback(texts.close)
             texts.check(prepared.prompts)
+        on_start()
         log = RunLog(config)
         log.truncate_to(start.state.step if start.tag else -1)
         cleanup.callback(disconnect)
