@@ -158,6 +158,9 @@ def _work(config: RLConfig, shape: ModelShape, scores: bool) -> list[tuple[str, 
     """
     model, rollout, width = config.model, config.rollout, 2 if config.model.bf16 else 4
     tokens = (rollout.prompt_max_len + rollout.generate_max_len) / model.ring_attn_size
+    optimizer = config.optimizer
+    budget = optimizer.max_tokens_per_micro_batch / model.ring_attn_size
+    rows = max(1.0, budget / tokens) if budget else optimizer.micro_train_batch_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
     layer = tokens * shape.width * 34 / 2 * width
@@ -170,7 +173,7 @@ def _work(config: RLConfig, shape: ModelShape, scores: bool) -> list[tuple[str, 
     update, score = frozenset(("update",)), frozenset(("score",) if scores else ())
     return [
         ("gathered layers", gathered, update | score),
-        ("activations", activations * config.optimizer.micro_train_batch_size, update),
+        ("activations", activations * rows, update),
         ("output layer", logits + head, update),
         ("a layer's activations", layer * rollout.micro_rollout_batch_size + logits, score),
     ]

@@ -8,6 +8,7 @@ from openrlhf.config.memory import PHASES, ModelShape, engine_holdings, held, le
 from openrlhf.config.offline import OfflineConfig
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.schedule import learning_rate, warmup_steps
+from openrlhf.config.training import OptimizerConfig
 from openrlhf.errors import UserError
 
 
@@ -92,6 +93,13 @@ def describe(plan: Plan, shapes: Mapping[str, ModelShape], context: int | None, 
     return "\n".join(lines)
 
 
+def _micro(optimizer: OptimizerConfig, per_rank: int) -> str:
+    if optimizer.max_tokens_per_micro_batch:
+        return f"up to {optimizer.max_tokens_per_micro_batch:,} tokens a micro-batch"
+    size = optimizer.micro_train_batch_size
+    return f"{size} a micro-batch: up to {math.ceil(per_rank / size)} accumulation steps"
+
+
 def _batches(plan: Plan) -> list[str]:
     config = plan.config
     rollout, optimizer, peak = config.rollout, config.optimizer, config.policy.actor_learning_rate
@@ -103,8 +111,7 @@ def _batches(plan: Plan) -> list[str]:
         f"  rollouts    {rollout.n_samples_per_prompt} rationales a prompt at temperature {rollout.temperature:g}: "
         f"{sampled} a step, up to {rollout.generate_max_len} tokens each",
         f"  updates     every {optimizer.train_batch_size} sampled rationales: {plan.optimizer_steps} steps in all",
-        f"  a rank      up to {per_rank} kept rationales an update, {optimizer.micro_train_batch_size} a micro-batch: "
-        f"up to {math.ceil(per_rank / optimizer.micro_train_batch_size)} accumulation steps",
+        f"  a rank      up to {per_rank} kept rationales an update, {_micro(optimizer, per_rank)}",
         f"  rate        up to {peak:g} in {plan.warmup} warm-up steps, then cosine down to "
         f"{peak * optimizer.lr_min_ratio:g} at step {plan.optimizer_steps}",
         f"  objective   {_objective(config)}",

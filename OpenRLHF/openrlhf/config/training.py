@@ -18,6 +18,13 @@ class OptimizerConfig:
         128, "Samples per optimiser step, over all ranks and accumulation steps.", at_least=1
     )
     micro_train_batch_size: int = setting(8, "Samples per rank in one forward and backward pass.", at_least=1)
+    max_tokens_per_micro_batch: int = setting(
+        0,
+        "Fill each forward and backward pass of an update with samples up to this many tokens (posterior rows"
+        " included, one sample at least), and balance ranks by cost, instead of counting --micro_train_batch_size"
+        " samples; 0: off.",
+        at_least=0,
+    )
     max_epochs: int = setting(1, "Passes over the data; in RL, passes over each rollout batch.", at_least=1)
     learning_rate: float = setting(5e-6, "Highest learning rate.", at_least=0)
     lr_scheduler: str = setting(

@@ -118,9 +118,11 @@ class OfflineTrainer:
     def _share(self, batch: Sequence[Sequence[Example]]) -> list[list[Example]]:
         """This rank's micro-batches, weighted over the whole batch."""
         weighted = self.objective.weighted([example for sample in batch for example in sample])
-        size, rows = self.config.optimizer.micro_train_batch_size, self.objective.rows_per_sample
-        each = self.config.model.ring_attn_size
-        return split_over_ranks(weighted, self.world_size, size, rows, each)[self.rank]
+        optimizer, rows = self.config.optimizer, self.objective.rows_per_sample
+        size, budget = optimizer.micro_train_batch_size, optimizer.max_tokens_per_micro_batch
+        return split_over_ranks(weighted, self.world_size, size, rows, self.config.model.ring_attn_size, budget)[
+            self.rank
+        ]
 
     def _over_ranks(self, tally: Tally) -> Tally:
         """The sum over all ranks, on every rank; ranks that share their rows have tallied the same.

@@ -21,7 +21,8 @@ S = TypeVar("S", bound=TrainerState | OfflineState)
 # What may differ: it changes how the same numbers are computed, or which of them are written down.
 _FREE_SECTIONS = (LoggingConfig, CheckpointConfig, PlanConfig, EvaluationConfig, EngineConfig, PlacementConfig)
 _FREE = (
-    "micro_train_batch_size micro_rollout_batch_size gradient_checkpointing gradient_checkpointing_use_reentrant"
+    "micro_train_batch_size micro_rollout_batch_size max_tokens_per_micro_batch"
+    " gradient_checkpointing gradient_checkpointing_use_reentrant"
     " score_chunk_size attn_implementation flash_attn use_liger_kernel torch_compile packing_samples no_pack_samples"
     " ring_attn_size ring_head_stride local_rank overlap_comm adam_offload zpg full_determinism use_ms"
     " reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"

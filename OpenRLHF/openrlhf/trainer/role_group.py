@@ -50,7 +50,8 @@ class RoleGroup(ABC):
 
     def _shares(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
         size, each = self.config.optimizer.micro_train_batch_size, self.config.model.ring_attn_size
-        return split_over_ranks(examples, self.world_size, size, ranks_per_share=each)
+        budget = self.config.optimizer.max_tokens_per_micro_batch
+        return split_over_ranks(examples, self.world_size, size, ranks_per_share=each, max_tokens=budget)
 
     def begin_score(self, examples: Sequence[Example]) -> Callable[[], list[list[float]]]:
         """The role's number for every scored token, in the order of the examples."""

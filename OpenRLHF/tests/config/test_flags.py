@@ -85,6 +85,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
         "--metrics_path",
         "--lr_min_ratio",
         "--overwrite",
+        "--max_tokens_per_micro_batch",
         "--max_restarts",
         "--save_on_signal",
     }

@@ -154,7 +154,10 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         rows, objective = examples(count), learner.objective
         if task:
             rows = objective.weighted(rows)
-        shares = split_over_ranks(rows, world_size, micro, objective.rows_per_sample, config.model.ring_attn_size)
+        budget = config.optimizer.max_tokens_per_micro_batch
+        shares = split_over_ranks(
+            rows, world_size, micro, objective.rows_per_sample, config.model.ring_attn_size, budget
+        )
         tally = learner.train_step(shares[rank], 1e-2, figures={"kl_coef": FLAGS["init_kl_coef"]})
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)

@@ -26,6 +26,7 @@ SPLITS_TOGETHER = {
     "zero2, 2 steps": {"zero_stage": 2, "micro": 2},
     "zero3, 1 step": {"zero_stage": 3, "micro": 4},
     "zero3, 4 steps": {"zero_stage": 3, "micro": 1},
+    "zero3, by tokens": {"zero_stage": 3, "max_tokens_per_micro_batch": 40},
 }
 POSTERIORS = {
     kind: {"intro_posterior": kind, "steps": 3, "use_kl_loss": kind == "initial", "micro": 2}
@@ -187,3 +188,15 @@ def test_ranks_carry_similar_numbers_of_tokens() -> None:
     loads = [sum(len(e.ids) for micro in share for e in micro) for share in split_over_ranks(made, 2, 8)]
     # longest first, forwards and backwards: 100 + 40 + 30 and 90 + 50 + 20
     assert sorted(loads) == [160, 170]
+
+
+def test_a_token_budget_fills_micro_batches_and_balances_ranks() -> None:
+    lengths = (100, 90, 50, 40, 30, 20, 10)
+    made = [Example(ids=(1,) * length, scored=(1,), weight=1.0) for length in lengths]
+    shares = split_over_ranks(made, 2, 1, max_tokens=100)
+    tokens = [[sum(len(e.ids) for e in micro if e.weight) for micro in share] for share in shares]
+    # 100 | 90, then to the lesser load: 50, 40 → 140 | 140, 30, 20 → …, each filled longest first
+    assert tokens == [[100, 70], [90, 80]]
+    small = split_over_ranks(made, 2, 1, max_tokens=60)
+    assert [len(share) for share in small] == [3, 3]
+    assert max(len(micro) for share in small for micro in share) == 2
