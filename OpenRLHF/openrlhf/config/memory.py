@@ -125,54 +125,70 @@ def _trained(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list
     """A model that is trained. Mixed precision as DeepSpeed keeps it: weights and gradients in the model's dtype,
     float32 master weights and two Adam moments (12 bytes a parameter with bf16, 8 without)."""
     model, settings, lora = config.model, config.deepspeed, config.model.lora.lora_rank
-    width, stage, lies = 2 if model.bf16 else 4, settings.zero_stage, residence(config)
-    shards = ranks if stage == 3 else 1
+    width, stage = 2 if model.bf16 else 4, settings.zero_stage
     trained = shape.parameters if lora == 0 else _lora_parameters(lora, shape)
     gradients: float = 4 if settings.grad_accum_dtype == "fp32" else width
     gradients *= trained / (ranks if stage >= 2 else 1)
     states = trained * (12 if model.bf16 else 8) / (ranks if stage else 1)
     bucket = BUCKET * width if stage == 3 else min(BUCKET, trained) * width * bool(stage)
-    working, trains, step = frozenset(("score", "update")), frozenset(("update", "step")), frozenset(("step",))
+    at_once = min(trained / (ranks if stage else 1), SUB_GROUP) * 4 * model.bf16
     if settings.adam_offload:  # DeepSpeed keeps gradients beside the optimiser then
-        states, gradients = 0.0, gradients if stage == 0 else 0.0
-    resident = lies["optimiser"] if stage == 3 else LOADED
-    tokens: float = config.optimizer.micro_train_batch_size * (
-        config.rollout.prompt_max_len + config.rollout.generate_max_len
-    )
-    tokens /= model.ring_attn_size
+        states, at_once, gradients = 0.0, 0.0, gradients if stage == 0 else 0.0
+    update, step = frozenset(("update",)), frozenset(("step",))
+    # ZeRO-3 keeps its gradient buffers between steps.
+    resident = residence(config)["optimiser"] if stage == 3 else LOADED
+    parts = [
+        ("weights", shape.parameters * width / (ranks if stage == 3 else 1), LOADED),
+        ("gradients", gradients, resident if stage == 3 else update | step),
+        ("optimiser", states, resident),
+        ("gradient buckets", bucket, resident if stage == 3 else update),
+        ("float32 gradients", at_once, step),
+        *_work(config, shape, scores=role == "critic" or config.method.needs_old_logprobs),
+    ]
+    if role == "actor":
+        parts += _beside_the_policy(config, shape, ranks)
+    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size and phases]
+    return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]
+
+
+def _work(config: RLConfig, shape: ModelShape, scores: bool) -> list[tuple[str, float, frozenset[str]]]:
+    """What a pass needs while it runs, for the longest rows that the settings allow: bytes by name and phases.
+
+    scores: whether rollouts are scored before they are trained on.
+    """
+    model, rollout, width = config.model, config.rollout, 2 if config.model.bf16 else 4
+    tokens = (rollout.prompt_max_len + rollout.generate_max_len) / model.ring_attn_size
     # A decoder layer's own activations are about 34 numbers per token and unit of width (Korthikanti et al. 2022,
     # eq. 2, without the attention matrix, which sdpa and flash attention do not keep).
     layer = tokens * shape.width * 34 / 2 * width
     kept = tokens * shape.width * width * shape.layers
     activations = kept + layer if model.gradient_checkpointing else layer * shape.layers
-    at_once = min(trained / (ranks if stage else 1), SUB_GROUP)
-    gathered = (2 * shape.layer + shape.embedding) * width if stage == 3 else 0.0
-    head = shape.embedding if lora == 0 else 0  # LoRA leaves the output layer without a gradient
     logits = 6 * model.score_chunk_size * shape.vocabulary * 4
-    parts = [
-        ("weights", shape.parameters * width / shards, LOADED),
-        ("gradients", gradients, resident if stage == 3 else trains),
-        ("optimiser", states, resident),
-        ("gradient buckets", bucket, resident if stage == 3 else frozenset(("update",))),
-        ("float32 gradients", at_once * 4 * bool(states and model.bf16), step),
-        ("gathered layers", gathered, working),
-        ("activations", activations, frozenset(("update",))),
-        # The gradient is added up in float32; in bf16 each chunk's part is a tensor of its own.
-        ("output layer", logits + head * 4 * (2 if model.bf16 else 1), frozenset(("update",))),
-        ("a layer's activations", layer + logits, frozenset(("score",))),
+    # Its weight's gradient is added up in float32; in bf16 each chunk's part is a tensor of its own. LoRA has none.
+    head = 0 if model.lora.lora_rank else shape.embedding * 4 * (2 if model.bf16 else 1)
+    gathered = (2 * shape.layer + shape.embedding) * width if config.deepspeed.zero_stage == 3 else 0.0
+    update, score = frozenset(("update",)), frozenset(("score",) if scores else ())
+    return [
+        ("gathered layers", gathered, update | score),
+        ("activations", activations * config.optimizer.micro_train_batch_size, update),
+        ("output layer", logits + head, update),
+        ("a layer's activations", layer * rollout.micro_rollout_batch_size + logits, score),
     ]
-    if role == "actor":
-        beside = config.needs_reference and not config.reference_is_a_role
-        copies = config.method.frozen_copies(beside) * shape.parameters * width / shards
-        average = config.policy.enable_ema or config.method.averages_weights
-        parts += [
-            ("frozen copies", copies, LOADED),
-            ("moving average", average * 4 * shape.parameters / shards, LOADED),
-            # Each is gathered, copied in the engine's type and put into a buffer.
-            ("tensors on their way", 3 * shape.embedding * width, frozenset(("sync",))),
-        ]
-    found = [Holding(role, name, size / GIB, phases) for name, size, phases in parts if size]
-    return [Holding(role, "context", CONTEXT_GIB, LOADED), *found]
+
+
+def _beside_the_policy(config: RLConfig, shape: ModelShape, ranks: int) -> list[tuple[str, float, frozenset[str]]]:
+    width = 2 if config.model.bf16 else 4
+    shard = shape.parameters / (ranks if config.deepspeed.zero_stage == 3 else 1)
+    averages = config.method.averages_weights
+    copies = config.method.frozen_copies(config.needs_reference and not config.reference_is_a_role)
+    if config.placement.ref_reward_offload:
+        copies = int(averages)  # only the model that holds the average stays
+    return [
+        ("frozen copies", copies * shard * width, LOADED),
+        ("moving average", (config.policy.enable_ema or averages) * shard * 4, LOADED),
+        # Each is gathered, copied in the engine's type and put into a buffer.
+        ("tensors on their way", 3 * shape.embedding * width, frozenset(("sync",))),
+    ]
 
 
 def _frozen(role: str, config: RLConfig, shape: ModelShape, ranks: int) -> list[Holding]:

@@ -174,7 +174,10 @@ _PHASES = {
         "while engines generate",
         "add --deepspeed_enable_sleep, --adam_offload or --ref_reward_offload, or lower --vllm_gpu_memory_utilization",
     ),
-    "score": ("while rollouts are scored", "lower --micro_rollout_batch_size, or add --vllm_enable_sleep"),
+    "score": (
+        "while rollouts are scored",
+        "raise --zero_stage or --actor_num_gpus_per_node, lower --micro_rollout_batch_size, or add --vllm_enable_sleep",
+    ),
     "update": (
         "in an update",
         "raise --zero_stage or --actor_num_gpus_per_node, add --gradient_checkpointing, --adam_offload or (with "
@@ -204,23 +207,23 @@ def _memory(config: RLConfig, shapes: Mapping[str, ModelShape], gpu_gib: float |
         f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {engine['weights']:.1f}, cache about "
         f"{engine['cache']:.1f} GiB"
     )
-    if engine["weights"] > gpu_gib * share:
-        raise UserError(
-            f"an engine needs {engine['weights']:.0f} GiB for weights, it may take {gpu_gib * share:.0f}: raise "
-            "--vllm_tensor_parallel_size or --vllm_gpu_memory_utilization"
-        )
     totals = {phase: held(holdings, phase) for phase in PHASES}
     lines.append(
         f"              a GPU of the policy, of {gpu_gib:.0f} GiB: "
         + ", ".join(f"{phase} {sum(roles.values()):.1f}" for phase, roles in totals.items() if roles)
     )
-    for phase, roles in totals.items():
-        if sum(roles.values()) > gpu_gib + 1e-6:
-            when, advice = _PHASES[phase]
-            raise UserError(
-                "\n".join(lines) + f"\n{when}, a GPU of the policy needs about {sum(roles.values()):.0f} GiB and has "
-                f"{gpu_gib:.0f} ({', '.join(f'{role} {gib:.1f}' for role, gib in roles.items())}): {advice}"
-            )
+    phase, roles = max(totals.items(), key=lambda found: sum(found[1].values()))
+    if sum(roles.values()) > gpu_gib + 1e-6:
+        when, advice = _PHASES[phase]
+        raise UserError(
+            "\n".join(lines) + f"\n{when}, a GPU of the policy needs about {sum(roles.values()):.0f} GiB and has "
+            f"{gpu_gib:.0f} ({', '.join(f'{role} {gib:.1f}' for role, gib in roles.items())}): {advice}"
+        )
+    if engine["weights"] > gpu_gib * share:
+        raise UserError(
+            f"an engine needs {engine['weights']:.0f} GiB for weights, it may take {gpu_gib * share:.0f}: raise "
+            "--vllm_tensor_parallel_size or --vllm_gpu_memory_utilization"
+        )
     return lines
 
 

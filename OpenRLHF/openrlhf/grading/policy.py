@@ -1,6 +1,6 @@
 """What grading leaves to convention, and what it answers."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.errors import UserError
@@ -67,7 +67,7 @@ class GradingPolicy:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, for a worker process."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 # Policies by name. A word problem's gold is a number; models round what they divide and often announce nothing.

@@ -25,6 +25,7 @@ from openrlhf.trainer.deepspeed_setup import (
     initialize,
     local_device,
     release_memory,
+    sharding_stage,
 )
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.utils.tally import Tally
@@ -235,7 +236,9 @@ class Learner:
 
     def sleep(self) -> None:
         """Moves the optimiser's state to CPU memory: master weights and moments, 12 bytes a parameter, and gradient
-        buffers. ZeRO-3 only."""
+        buffers. ZeRO-3 only; a rank that shards with nobody on a CPU has nothing to move."""
+        if sharding_stage(self.config) != 3:
+            return
         self._move_optimizer(torch.device("cpu"))
         from deepspeed.runtime.zero.offload_config import OffloadStateTypeEnum
 
@@ -245,8 +248,9 @@ class Learner:
 
     def wake(self) -> None:
         """Moves the optimiser's state back, before the next `train_step`."""
-        self._move_optimizer(self.device)
-        self.engine.reload_states()
+        if sharding_stage(self.config) == 3:
+            self._move_optimizer(self.device)
+            self.engine.reload_states()
 
     def optimizer_tensors(self) -> list[Tensor]:
         """This rank's master weights and their moments."""

@@ -4,8 +4,6 @@ import os
 import socket
 from abc import ABC, abstractmethod
 
-import torch
-
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import MicroBatches
 from openrlhf.models.loader import load_tokenizer
@@ -26,15 +24,15 @@ class Worker(ABC):
         self.rank = rank
         self.world_size = world_size
 
-    def address(self) -> tuple[str, int, bool]:
-        """Host and free port for the process group, and whether this rank has a GPU."""
+    def address(self) -> tuple[str, int]:
+        """Host and free port for the process group."""
         try:
             import ray
 
             host = ray.util.get_node_ip_address()
         except (ImportError, RuntimeError, ConnectionError):
             host = socket.gethostbyname("localhost")
-        return host, free_port(host), torch.cuda.is_available()
+        return host, free_port(host)
 
     def setup(self, host: str, port: int) -> None:
         """Joins the role's process group and loads its model."""

@@ -44,7 +44,7 @@ def main() -> None:
     bundles = [cluster.engine_bundles(share, number, 2, colocated=True) for number in range(2)]
     assert [name for _, name in bundles] == [share.nodes[0], share.nodes[2]]
     config = rl_config(**FLAGS, pretrain=sys.argv[1], micro_train_batch_size=2)
-    group = RayRoleGroup("actor", Rank, config, share, 4, step_timeout=180)
+    group = RayRoleGroup("actor", "two_nodes:Rank", config, share, 4, step_timeout=180)
     group.begin_setup()()
     print("gpus:", *group.call("gpu"))
     losses = [group.begin_train_step(examples(), 1e-2, {})().totals["loss"] for _ in range(2)]

@@ -52,8 +52,7 @@ def same_families(mine: ex.Node, gold: ex.Node) -> bool | None:
 
 
 def _same_members(mine: ex.Node, gold: ex.Node) -> bool | None:
-    first, second = _families(mine), _families(gold)
-    if first is None or second is None:
+    if (first := _families(mine)) is None or (second := _families(gold)) is None:
         return None
     everything = [*first, *second]
     if len({family.imaginary for family in everything}) > 1:

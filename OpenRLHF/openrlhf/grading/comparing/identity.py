@@ -323,15 +323,15 @@ def same_multiset(first: Iterable[ex.Node], second: Iterable[ex.Node], same: Sam
 
 
 def _without_equal_numbers(first: list[ex.Node], second: list[ex.Node]) -> tuple[list[ex.Node], list[ex.Node]]:
-    counts = Counter(_rational(item) for item in first)
-    shared = counts & Counter(_rational(item) for item in second)
+    counts = Counter(rational(item) for item in first)
+    shared = counts & Counter(rational(item) for item in second)
     shared.pop(None, None)
 
     def rest(items: list[ex.Node]) -> list[ex.Node]:
         left = Counter(shared)
         kept = []
         for item in items:
-            value = _rational(item)
+            value = rational(item)
             if value is not None and left[value] > 0:
                 left[value] -= 1
             else:
@@ -341,7 +341,8 @@ def _without_equal_numbers(first: list[ex.Node], second: list[ex.Node]) -> tuple
     return rest(first), rest(second)
 
 
-def _rational(node: ex.Node) -> Fraction | None:
+def rational(node: ex.Node) -> Fraction | None:
+    """The value of an expression of rational numbers that arithmetic gives; None for any other."""
     try:
         return exact(node)
     except (numeric.NotExact, Undefined, TooComplex):

@@ -159,7 +159,12 @@ def negligible(value: Any, scale: Any, lost: int | None = None) -> bool:
     """
     if lost is None:
         lost = _spreads[-1][1] if _spreads else 0
-    return bool(abs(value) <= abs(scale) * mp.mpf(10) ** (GUARD - mp.dps + int(lost * _PER_BIT)))
+    digits = GUARD - mp.dps + int(lost * _PER_BIT)
+    size, limit = _magnitude(value), _magnitude(scale)
+    # Magnitudes decide unless they lie next to each other; they are off by two bits at most.
+    if size is not None and limit is not None and abs(bits := size - limit - digits / _PER_BIT) > 3:
+        return bits < 0
+    return bool(abs(value) <= abs(scale) * mp.mpf(10) ** digits)
 
 
 def close(first: Any, second: Any) -> bool:
@@ -231,8 +236,8 @@ class _Evaluation:
             return mp.mpf(node.value.numerator) / node.value.denominator
         if isinstance(node, ex.Symbol):
             return self.values[node.name]
-        if isinstance(node, ex.Constant):
-            return self.constant(node.name)
+        if isinstance(node, ex.Constant) and node.name in _CONSTANTS:
+            return _CONSTANTS[node.name]()
         if isinstance(node, ex.Sum):
             return self.sum(node)
         if isinstance(node, ex.Product):
@@ -245,15 +250,6 @@ class _Evaluation:
             return self.value(node.value) * mp.pi / 180
         if isinstance(node, ex.Quantity) and node.unit == "%":
             return self.value(node.value) / 100
-        raise Undefined
-
-    def constant(self, name: str) -> Any:
-        if name == "pi":
-            return +mp.pi
-        if name == "e":
-            return +mp.e
-        if name == "i":
-            return mp.mpc(0, 1)
         raise Undefined
 
     def sum(self, node: ex.Sum) -> Any:
@@ -448,6 +444,7 @@ def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+_CONSTANTS = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1)}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: _moderated(getattr(mp, name))
     for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "exp")

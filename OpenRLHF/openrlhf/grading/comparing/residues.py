@@ -43,12 +43,8 @@ def residue(node: ex.Node, salt: str) -> int:
         return node.value.numerator * _inverse(node.value.denominator) % _PRIME
     if isinstance(node, ex.Symbol):
         return _random(f"{salt}/{node.name}")
-    if isinstance(node, ex.Constant):
-        if node.name == "i":
-            return _ROOT_OF_MINUS_ONE
-        if node.name in ("pi", "e"):
-            return _random(node.name)
-        raise NotExact
+    if isinstance(node, ex.Constant) and node.name in ("pi", "e", "i"):
+        return _ROOT_OF_MINUS_ONE if node.name == "i" else _random(node.name)
     if isinstance(node, ex.Sum):
         return sum(residue(term, salt) for term in node.terms) % _PRIME
     if isinstance(node, ex.Product):

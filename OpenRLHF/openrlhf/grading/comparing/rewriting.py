@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations, product
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from openrlhf.grading.comparing.numeric import TooComplex
 from openrlhf.grading.reading import expressions as ex
@@ -22,13 +22,13 @@ _MOST_CONSTANTS = 4
 
 def mapped(node: ex.Node, change: Callable[[ex.Node], ex.Node]) -> ex.Node:
     """The node with `change` applied to every part, from the leaves up."""
-    updates: dict[str, ex.Node | tuple[ex.Node, ...]] = {}
-    for field in fields(node):
-        value = getattr(node, field.name)
+    updates: dict[str, Any] = {}
+    for name in node.__slots__:
+        value = getattr(node, name)
         if isinstance(value, ex.Node):
-            updates[field.name] = mapped(value, change)
+            updates[name] = mapped(value, change)
         elif isinstance(value, tuple) and value and isinstance(value[0], ex.Node):
-            updates[field.name] = tuple(mapped(item, change) for item in value)
+            updates[name] = tuple(mapped(item, change) for item in value)
     return change(replace(node, **updates) if updates else node)
 
 

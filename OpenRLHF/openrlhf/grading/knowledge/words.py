@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from fractions import Fraction
+from functools import lru_cache
 
 _UNITS = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -226,6 +227,7 @@ def _letters(words: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKD", words) if char.isalpha())
 
 
+@lru_cache(64)
 def plain_words(answer: str) -> str:
     """An answer without typesetting: case, quotes, articles and final marks do not count."""
     text = unicodedata.normalize("NFKC", answer)

@@ -13,6 +13,8 @@ class Cursor(ABC):
 
     def __init__(self, found: list[Token]) -> None:
         self.found = found
+        # The text of every mark and command; "" for other tokens.
+        self.texts = [token.text if token.kind in ("mark", "command") else "" for token in found]
         self.at = 0
         self.depth = 0
         # Inside of |…| and of {x | …} a bar closes or separates; it does not open an absolute value.
@@ -24,8 +26,8 @@ class Cursor(ABC):
 
     def text(self, ahead: int = 0) -> str:
         """Text of the token if it is a mark or a command; "" for anything else and at the end."""
-        token = self.peek(ahead)
-        return token.text if token is not None and token.kind in ("mark", "command") else ""
+        index = self.at + ahead
+        return self.texts[index] if 0 <= index < len(self.texts) else ""
 
     def take(self) -> Token:
         token = self.peek()

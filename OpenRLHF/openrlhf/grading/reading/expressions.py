@@ -1,7 +1,6 @@
 """The shapes an answer can have. Plain data; `parser` makes them, `numeric` evaluates, `compare` compares."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
@@ -9,10 +8,12 @@ from fractions import Fraction
 class Node:
     """Anything that an answer or a part of it can be."""
 
+    # What `walk` found below: comparisons ask for it over and over.
+    _below: "tuple[Node, ...]" = field(init=False, repr=False, compare=False)
+
     def children(self) -> "list[Node]":
         found: list[Node] = []
-        names: tuple[str, ...] = self.__slots__
-        for name in names:
+        for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, Node):
                 found.append(value)
@@ -20,13 +21,18 @@ class Node:
                 found += [item for item in value if isinstance(item, Node)]
         return found
 
-    def walk(self) -> "Iterator[Node]":
+    def walk(self) -> "tuple[Node, ...]":
         """This node and everything below it, from the left."""
-        left: list[Node] = [self]
-        while left:
-            node = left.pop()
-            yield node
-            left += node.children()[::-1]
+        try:
+            return (self, *self._below)
+        except AttributeError:
+            below, left = [], self.children()[::-1]
+            while left:
+                below.append(node := left.pop())
+                if type(node) not in _LEAVES:
+                    left += node.children()[::-1]
+            object.__setattr__(self, "_below", tuple(below))
+            return (self, *below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,7 @@ class Words(Node):
     text: str
 
 
+_LEAVES = frozenset((Number, Constant, Symbol, Words))
 ZERO = Number(Fraction(0))
 ONE = Number(Fraction(1))
 MINUS_ONE = Number(Fraction(-1))

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from openrlhf.grading.extraction.boxes import find_boxes
 
@@ -63,6 +64,7 @@ _BLANKS = re.compile(r"\s+")
 _BLANK_INSIDE = re.compile(r"(?<!\d)(?<!\d,) | (?!\d)")
 
 
+@lru_cache(256)
 def tidy(answer: str, unescape: bool = True) -> str:
     r"""`answer` with plain symbols for Unicode ones, `\frac` for its variants, and no sizes, spacing or `$`.
 

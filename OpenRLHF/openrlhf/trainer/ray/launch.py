@@ -15,11 +15,8 @@ from openrlhf.rollout.pool import EnginePool
 from openrlhf.rollout.replacing import ReplacingPool
 from openrlhf.trainer.assembly import Assembler
 from openrlhf.trainer.checkpoint import checkpoint_folders
-from openrlhf.trainer.critic_worker import CriticWorker
-from openrlhf.trainer.frozen_workers import ReferenceWorker, RewardModelWorker
 from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import ModelGrader, TextGrader
-from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared
 from openrlhf.trainer.ray.cluster import (
     WORKER_ENVIRONMENT,
@@ -37,7 +34,6 @@ from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.state import TrainerState
-from openrlhf.trainer.worker import Worker
 from openrlhf.utils.ray_connection import connect, disconnect
 
 
@@ -123,18 +119,19 @@ def load_models(config: RLConfig, engines: EnginePool, groups: Mapping[str, RayR
 def start_roles(config: RLConfig, shares: dict[str, Share], cleanup: ExitStack) -> dict[str, RayRoleGroup]:
     """All roles but the engines, by name; nothing is loaded yet."""
     placement = config.placement
-    workers: dict[str, tuple[type[Worker], int, tuple[Any, ...]]] = {
-        "actor": (PolicyWorker, placement.actor_ranks, ()),
-        "reference": (ReferenceWorker, placement.reference_ranks, ()),
-        "critic": (CriticWorker, placement.critic_ranks, ()),
+    workers: dict[str, tuple[str, int, tuple[Any, ...]]] = {
+        "actor": ("policy_worker:PolicyWorker", placement.actor_ranks, ()),
+        "reference": ("frozen_workers:ReferenceWorker", placement.reference_ranks, ()),
+        "critic": ("critic_worker:CriticWorker", placement.critic_ranks, ()),
     }
     for number, path in enumerate(config.reward.models):
-        workers[f"reward{number}"] = (RewardModelWorker, placement.reward_ranks, (path,))
+        workers[f"reward{number}"] = ("frozen_workers:RewardModelWorker", placement.reward_ranks, (path,))
     groups = {}
     for role, (worker, ranks, extra) in workers.items():
         if role in shares:
             timeout = config.engine.generate_timeout
-            groups[role] = RayRoleGroup(role, worker, config, shares[role], ranks, timeout, extra)
+            path = f"openrlhf.trainer.{worker}"
+            groups[role] = RayRoleGroup(role, path, config, shares[role], ranks, timeout, extra)
             cleanup.callback(groups[role].shutdown)
     return groups
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
-from openrlhf.trainer.worker import Worker
 from openrlhf.utils.heap import heap_environment
 
 
@@ -16,9 +16,21 @@ class RankError(RuntimeError):
     """A rank of a role failed, died, or did not answer in time; the message names it."""
 
 
+class RankProcess:
+    """A worker in a process of its own, the only one that imports it: the driver has no use for DeepSpeed."""
+
+    def __init__(self, worker: str, *arguments: Any) -> None:
+        module, _, name = worker.partition(":")
+        self._worker = getattr(import_module(module), name)(*arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._worker, method)(*arguments)
+
+
 class RayRoleGroup(RoleGroup):
     """Starts one worker per rank in the role's share of the cluster; `begin_setup` makes them load their models.
 
+    worker: a `trainer.worker.Worker`, as "module:Class".
     step_timeout: seconds within which any one call must end on every rank.
     extra: further arguments of the worker's constructor.
     has_cuda: whether the ranks have GPUs.
@@ -27,7 +39,7 @@ class RayRoleGroup(RoleGroup):
     def __init__(
         self,
         role: str,
-        worker_class: type[Worker],
+        worker: str,
         config: RLConfig,
         share: Share,
         world_size: int,
@@ -49,27 +61,28 @@ class RayRoleGroup(RoleGroup):
             **({} if share.gpus else heap_environment()),
         }
         environment = {"env_vars": variables}
-        worker: Any = ray.remote(worker_class)
+        actor: Any = ray.remote(type(worker.partition(":")[2], (RankProcess,), {}))  # the class names the process
         self.ranks: list[Any] = [
-            worker.options(
+            actor.options(
                 num_cpus=share.cpus,
                 num_gpus=share.gpus,
                 scheduling_strategy=strategy(share.group, share.bundles[rank]),
                 runtime_env=environment,
-            ).remote(config, rank, world_size, *extra)
+            ).remote(worker, config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
-        places = self._wait([rank.address.remote() for rank in self.ranks])
-        host, self._port, self.has_cuda = places[0]
-        # All on one machine: nobody else needs to reach them.
-        self._host = "127.0.0.1" if {place[0] for place in places} == {host} else host
+        self.has_cuda = share.gpus > 0
 
     def begin_setup(self) -> Callable[[], list[Any]]:
         """The ranks load their models while other roles do; the pending call waits for them."""
-        return self.begin("setup", [(self._host, self._port)] * self.world_size)
+        places = self.call("address")
+        host, port = places[0]
+        # All on one machine: nobody else needs to reach them.
+        host = "127.0.0.1" if {place[0] for place in places} == {host} else host
+        return self.begin("setup", [(host, port)] * self.world_size)
 
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
-        calls = [getattr(rank, method).remote(*own) for rank, own in zip(self.ranks, arguments, strict=True)]
+        calls = [rank.call.remote(method, *own) for rank, own in zip(self.ranks, arguments, strict=True)]
         return lambda: self._wait(calls)
 
     def _wait(self, calls: list[Any]) -> list[Any]:
