@@ -42,6 +42,8 @@ def disconnect() -> None:
 
     ray.shutdown()
     if _own_folder is not None:
+        if os.environ.get("RAY_AUTH_TOKEN_PATH") == str(_own_folder / "token"):
+            del os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_AUTH_MODE"]
         shutil.rmtree(_own_folder, ignore_errors=True)
         _own_folder = None
 
@@ -81,6 +83,9 @@ def start_local_ray(**options: Any) -> None:
     import ray
     from ray._private import ray_constants
 
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")  # ray may have been imported, and have read its settings, before
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
     ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init(address="local", include_dashboard=False, _temp_dir=str(_own_folder / "r"), **options)
 

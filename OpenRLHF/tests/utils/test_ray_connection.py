@@ -16,25 +16,31 @@ PROGRAM = """
 import json, sys
 import psutil
 import ray  # before anything could tell it to stay on loopback
-from openrlhf.utils.ray_connection import connect
+from openrlhf.utils import ray_connection
+from openrlhf.utils.ray_connection import connect, disconnect
 
 connect()
+folder = ray_connection._own_folder
 ray.get(ray.remote(lambda: 1).remote())
 me = psutil.Process()
 found = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")]
-print(json.dumps({"nodes": len(ray.nodes()), "listening": [c.laddr.ip for c in found if c.status == "LISTEN"]}))
+seen = {"nodes": len(ray.nodes()), "listening": [c.laddr.ip for c in found if c.status == "LISTEN"]}
+seen["modes"] = [oct(path.stat().st_mode & 0o777) for path in (folder, folder / "token")]
+disconnect()
+print(json.dumps({**seen, "left": folder.exists()}))
 """
 
 
 @pytest.mark.slow
 def test_ray_stays_on_loopback_and_does_not_follow_the_note_of_a_dead_cluster():
+    without_mode = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # short: Ray's sockets lie in it
         note = Path(folder) / "ray" / "ray_current_cluster"
         note.parent.mkdir()
         note.write_text(f"127.0.0.1:{free_port()}")
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM],
-            env={**os.environ, "RAY_TMPDIR": folder, "RAY_ADDRESS": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**without_mode, "RAY_TMPDIR": folder, "RAY_ADDRESS": "", "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             timeout=100,
@@ -44,4 +50,6 @@ def test_ray_stays_on_loopback_and_does_not_follow_the_note_of_a_dead_cluster():
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["nodes"] == 1
     assert len(seen["listening"]) > 5
+    assert seen["modes"] == ["0o700", "0o600"]
+    assert not seen["left"]
     assert {address.removeprefix("::ffff:") for address in seen["listening"]} == {"127.0.0.1"}
