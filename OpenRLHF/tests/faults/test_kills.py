@@ -111,7 +111,7 @@ def test_a_killed_rank_is_named_and_the_run_goes_on_by_itself(folder: Path, undi
     run.wait_for_step(3)
     assert run.kill("PolicyWorker") == 1
     said = run.end()
-    assert "note: rank 0 of the actor died" in said
+    assert "note: rank 0 of the actor" in said
     assert "restart 1 of 1" in said
     assert result(run) == undisturbed
 
