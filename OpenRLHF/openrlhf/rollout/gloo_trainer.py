@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from openrlhf.rollout.deadline import Background
 from openrlhf.rollout.errors import WeightSyncError
 from openrlhf.rollout.gloo_transport import GlooGroup, GlooSender, listen, update_payload
+from openrlhf.rollout.shared_buffer import SharedBuffer
 from openrlhf.rollout.sync_client import EngineClient
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class GlooTrainer:
         if rank != 0:
             return cls(client, source, None, bucket_bytes)
         listener, port = listen(address)
+        shared = SharedBuffer.create() if address == "127.0.0.1" else None  # then all engines are on this machine
         world_size = 1 + sum(workers)
         init_info = {
             "master_address": address,
@@ -45,12 +47,17 @@ class GlooTrainer:
             "rank_offset": 1,
             "world_size": world_size,
             "timeout_s": timeout_s,
+            "shared_path": shared.path if shared else "",
         }
-        connecting = Background(client.init_weight_transfer_engine, init_info)
-        group = GlooGroup(address, port, 0, world_size, timeout_s, listener)
-        connecting.result(timeout_s)
+        try:
+            connecting = Background(client.init_weight_transfer_engine, init_info)
+            group = GlooGroup(address, port, 0, world_size, timeout_s, listener)
+            connecting.result(timeout_s)
+        finally:
+            if shared is not None:
+                shared.remove_name()  # everybody has opened it, or never will
         engines = [range(offset, offset + count) for offset, count in zip(client.rank_offsets, workers, strict=True)]
-        return cls(client, source, GlooSender(group, engines, bucket_bytes), bucket_bytes)
+        return cls(client, source, GlooSender(group, engines, bucket_bytes, shared), bucket_bytes)
 
     def send_weights(self) -> None:
         """One transfer to all engines; on every rank.

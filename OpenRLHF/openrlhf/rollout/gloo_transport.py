@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from openrlhf.rollout.errors import WeightSyncError
+from openrlhf.rollout.shared_buffer import SLOT_BYTES, SharedBuffer
 
 BUCKET_BYTES = 64 << 20
-_TAG_HEADER, _TAG_DATA = 0, 1
+_TAG_HEADER, _TAG_DATA, _TAG_READ = 0, 1, 2
 
 Load = Callable[[list[tuple[str, torch.Tensor]]], object]
 
@@ -131,8 +132,13 @@ class GlooGroup:
     def wait(self, work: Any) -> None:
         work.wait(self._limit)
 
+    def begin_receive(self, tensor: torch.Tensor, rank: int, tag: int) -> Any:
+        """Starts receiving; as `send`."""
+        return self._group.recv([tensor], rank, tag)
+
     def receive(self, tensor: torch.Tensor, tag: int) -> None:
-        self._group.recv([tensor], 0, tag).wait(self._limit)
+        """From the sender."""
+        self.wait(self.begin_receive(tensor, 0, tag))
 
     def close(self) -> None:
         """Closes the connections; a peer that waits for this one gets an error."""
@@ -153,8 +159,10 @@ class GlooReceiver:
         rank_offset: int,
         world_size: int,
         timeout_s: float,
+        shared_path: str = "",
         worker_rank: int = 0,
     ) -> None:
+        self._shared = SharedBuffer(shared_path) if shared_path else None
         rank = rank_offset + worker_rank
         self._group: GlooGroup | None = GlooGroup(master_address, master_port, rank, world_size, timeout_s)
 
@@ -169,7 +177,11 @@ class GlooReceiver:
             raise WeightSyncError("weights were sent to an engine that has closed its connection")
         failure: WeightSyncError | None = None
         for bucket in split_into_buckets(read_payload(payload), payload["bucket_bytes"]):
-            flat = self._receive_bucket(self._group, bucket)
+            flat = torch.empty(sum(parameter.room for parameter in bucket), dtype=torch.uint8)
+            if self._shared is not None:
+                self._read_shared(self._group, self._shared, flat)
+            else:
+                self._receive_bucket(self._group, bucket, flat)
             for parameter, tensor in _unpack(flat, bucket):
                 if failure is not None:
                     break
@@ -184,9 +196,19 @@ class GlooReceiver:
             raise failure
 
     @staticmethod
-    def _receive_bucket(group: GlooGroup, bucket: Sequence[Parameter]) -> torch.Tensor:
+    def _read_shared(group: GlooGroup, shared: SharedBuffer, flat: torch.Tensor) -> None:
+        for piece in flat.split(SLOT_BYTES):
+            header = torch.empty(2, dtype=torch.int64)
+            group.receive(header, _TAG_HEADER)
+            size, slot = header.tolist()
+            if size != piece.numel():
+                raise WeightSyncError(f"a piece of {piece.numel()} bytes was expected, one of {size} was sent")
+            piece.copy_(shared.slots[slot][:size])
+            group.wait(group.send(header, 0, _TAG_READ))
+
+    @staticmethod
+    def _receive_bucket(group: GlooGroup, bucket: Sequence[Parameter], flat: torch.Tensor) -> None:
         header = torch.empty(2, dtype=torch.int64)
-        flat = torch.empty(sum(parameter.room for parameter in bucket), dtype=torch.uint8)
         group.receive(header, _TAG_HEADER)
         group.receive(flat, _TAG_DATA)
         size, checksum = header.tolist()
@@ -195,7 +217,6 @@ class GlooReceiver:
                 f"the bucket from {bucket[0].name} to {bucket[-1].name} arrived damaged: {size} bytes with "
                 f"checksum {checksum} were sent"
             )
-        return flat
 
     def close(self) -> None:
         if self._group is not None:
@@ -207,9 +228,17 @@ class GlooSender:
     """The trainer's end on rank 0: sends a stream of tensors to the receivers of several engines.
 
     engines: for each engine the ranks of its workers in the group.
+    shared: memory that all receivers have opened; then Gloo only says what lies in which slot.
     """
 
-    def __init__(self, group: GlooGroup, engines: Sequence[Sequence[int]], bucket_bytes: int) -> None:
+    def __init__(
+        self,
+        group: GlooGroup,
+        engines: Sequence[Sequence[int]],
+        bucket_bytes: int,
+        shared: SharedBuffer | None = None,
+    ) -> None:
+        self._shared = shared
         self._group = group
         self._engines = engines
         self._bucket_bytes = bucket_bytes
@@ -222,8 +251,11 @@ class GlooSender:
 
         Raises: WeightSyncError naming the engine that stopped receiving, or the parameter that does not fit.
         """
-        for bucket in split_into_buckets(parameters, self._bucket_bytes):
-            flat = torch.empty(sum(parameter.room for parameter in bucket), dtype=torch.uint8)
+        buckets = list(split_into_buckets(parameters, self._bucket_bytes))
+        sizes = [sum(parameter.room for parameter in bucket) for bucket in buckets]
+        room = torch.empty(max(sizes, default=0), dtype=torch.uint8)
+        for bucket, size in zip(buckets, sizes, strict=True):
+            flat = room[:size]
             for parameter, place in _unpack(flat, bucket):
                 name, tensor = next(weights, (None, None))
                 if tensor is None or name != parameter.name or tuple(tensor.shape) != parameter.shape:
@@ -235,9 +267,38 @@ class GlooSender:
             self._send_bucket(flat, bucket)
 
     def _send_bucket(self, flat: torch.Tensor, bucket: Sequence[Parameter]) -> None:
-        failure = self._failure_of_sending(flat)
+        failure = self._failure_of_sending(flat) if self._shared is None else self._failure_of_sharing(flat)
         if failure is not None:
             raise WeightSyncError(f"{failure} (between {bucket[0].name} and {bucket[-1].name})")
+
+    def _failure_of_sharing(self, flat: torch.Tensor) -> str | None:
+        """As `_failure_of_sending`: lays a bucket into the slots in turn, each as soon as everybody has read it."""
+        assert self._shared is not None
+        reading: list[list[tuple[int, int, Any]]] = [[] for _ in self._shared.slots]
+        engine = rank = -1  # those that are waited for are named in the error
+        try:
+            for number, piece in enumerate(flat.split(SLOT_BYTES)):
+                slot = number % len(reading)
+                for engine, rank, read in reading[slot]:  # noqa: B007
+                    self._group.wait(read)
+                self._shared.slots[slot][: piece.numel()].copy_(piece)
+                header = torch.tensor([piece.numel(), slot], dtype=torch.int64)
+                reading[slot] = [
+                    (engine, rank, self._group.begin_receive(torch.empty_like(header), rank, _TAG_READ))
+                    for engine, rank in self._receivers
+                ]
+                for engine, rank in self._receivers:  # noqa: B007
+                    self._group.wait(self._group.send(header, rank, _TAG_HEADER))
+            for engine, rank, read in (entry for own in reading for entry in own):  # noqa: B007
+                self._group.wait(read)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            return f"engine {engine} (rank {rank} of the transfer) stopped receiving: {reason}"
+        return None
+
+    @property
+    def _receivers(self) -> list[tuple[int, int]]:
+        return [(engine, rank) for engine, ranks in enumerate(self._engines) for rank in ranks]
 
     def _failure_of_sending(self, flat: torch.Tensor) -> str | None:
         """Sends a bucket to everyone; says who did not take it.
@@ -251,10 +312,9 @@ class GlooSender:
         started: list[tuple[int, int, Any]] = []
         engine = rank = -1
         try:
-            for engine, ranks in enumerate(self._engines):
-                for rank in ranks:
-                    started.append((engine, rank, self._group.send(header, rank, _TAG_HEADER)))
-                    started.append((engine, rank, self._group.send(flat, rank, _TAG_DATA)))
+            for engine, rank in self._receivers:
+                started.append((engine, rank, self._group.send(header, rank, _TAG_HEADER)))
+                started.append((engine, rank, self._group.send(flat, rank, _TAG_DATA)))
             for engine, rank, work in started:  # noqa: B007 (the last ones are named in the error)
                 self._group.wait(work)
         except RuntimeError as error:

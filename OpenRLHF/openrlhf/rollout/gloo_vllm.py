@@ -23,13 +23,15 @@ from openrlhf.rollout.gloo_transport import GlooReceiver
 
 @dataclass
 class GlooInitInfo(WeightTransferInitInfo):
-    """Where the sender listens, and which rank of its group this engine's first worker is."""
+    """Where the sender listens, which rank of its group this engine's first worker is, and the file of the memory that
+    they share, "" for none."""
 
     master_address: str
     master_port: int
     rank_offset: int
     world_size: int
     timeout_s: float
+    shared_path: str = ""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """One engine in this process, or several as Ray actors behind the same interface."""
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +77,7 @@ def _start_actors(model_path: str, engine: str, count: int, options: dict[str, A
             tensor_parallel_size=size,
             gpus_per_worker=1.0 if has_gpus else 0.0,
             bundle_indices=range(size),
+            threads=1 if has_gpus else max(1, (os.cpu_count() or 1) // count),
         )
         actors.append(remote.options(scheduling_strategy=strategy, **settings).remote(model_path, engine, **options))
     return actors

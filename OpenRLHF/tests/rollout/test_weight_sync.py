@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -13,8 +14,10 @@ from openrlhf.errors import UserError
 from openrlhf.rollout.actor import EngineActor, actor_options
 from openrlhf.rollout.engine import Request, Sampling
 from openrlhf.rollout.errors import WeightSyncError
+from openrlhf.rollout.gloo_transport import GlooGroup, GlooReceiver, GlooSender, Parameter, listen, update_payload
 from openrlhf.rollout.opening import open_engine
 from openrlhf.rollout.pool import EnginePool
+from openrlhf.rollout.shared_buffer import SharedBuffer
 from openrlhf.rollout.weight_sync import ModuleSource, WeightSender
 
 REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i in range(6)]
@@ -113,6 +116,37 @@ def test_vllm_follows_a_trainer_whose_output_layer_is_not_tied(cluster, tmp_path
     ray.kill(engine)
 
 
+def test_parameters_larger_than_a_slot_of_shared_memory_arrive_in_pieces(monkeypatch):
+    for module in ("shared_buffer", "gloo_transport"):
+        monkeypatch.setattr(f"openrlhf.rollout.{module}.SLOT_BYTES", 4096)
+    weights = {name: torch.randn(size) for name, size in (("a", 3), ("b", 5000), ("c", 1024), ("d", 77))}
+    parameters = [Parameter(name, torch.float32, tuple(tensor.shape)) for name, tensor in weights.items()]
+    shared, (listener, port) = SharedBuffer.create(), listen("127.0.0.1")
+    assert shared is not None
+    assert Path(shared.path).stat().st_mode & 0o777 == 0o600
+    received = {}
+
+    def receive():
+        where = {"master_address": "127.0.0.1", "master_port": port, "rank_offset": 1, "world_size": 2}
+        receiver = GlooReceiver(**where, timeout_s=20, shared_path=shared.path)
+        for _ in range(2):
+            receiver.receive(update_payload(parameters, 5000), lambda part: received.update(part))
+        receiver.close()
+
+    engine = threading.Thread(target=receive)
+    engine.start()
+    link = GlooSender(GlooGroup("127.0.0.1", port, 0, 2, 20, listener), [[1]], 5000, shared)
+    shared.remove_name()
+    for _ in range(2):
+        received.clear()
+        link.send(parameters, iter(weights.items()))
+    engine.join(20)
+    link.close()
+    assert {name: tensor.tolist() for name, tensor in received.items()} == {
+        name: tensor.tolist() for name, tensor in weights.items()
+    }
+
+
 class Lockstep:
     """A source whose iteration is a collective of two ranks, as gathering ZeRO-3 shards is."""
 
@@ -131,7 +165,8 @@ class Lockstep:
 
 
 @pytest.mark.slow
-def test_every_rank_takes_part_and_rank_0_alone_sends(hf_engine, other_path):
+def test_every_rank_takes_part_and_rank_0_alone_sends_also_without_shared_memory(hf_engine, other_path, monkeypatch):
+    monkeypatch.setattr(SharedBuffer, "create", lambda: None)
     other = load(other_path)
     barrier = threading.Barrier(2, timeout=10)
     links = [sender([hf_engine], Lockstep(other, barrier), rank=rank) for rank in (0, 1)]
