@@ -73,7 +73,11 @@ cluster_interrupted() { # STATUS
 cluster_stop() {
   if [ -n "$CLUSTER_HEAD" ]; then
     kill -TERM -- "-$CLUSTER_HEAD" 2>/dev/null || true
-    wait "$CLUSTER_HEAD" 2>/dev/null || true
+    local tries # Ray's own way to an end can take minutes, and nothing of this head is wanted any more
+    for ((tries = 0; tries < 40; tries++)); do
+      if ! kill -0 "$CLUSTER_HEAD" 2>/dev/null; then break; fi
+      sleep 0.25
+    done
     kill -KILL -- "-$CLUSTER_HEAD" 2>/dev/null || true
   fi
   if [ -n "$CLUSTER_FOLDER" ]; then rm -rf -- "$CLUSTER_FOLDER"; fi
