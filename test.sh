@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up .venv (once) and runs the linters and all tests, those of vLLM on the CPU included. Arguments go to pytest.
-# --faults, as the first argument, runs the long tests of faults instead: parts killed, bad inputs as a user meets them.
+# --faults, as the first argument, runs the long tests instead: parts killed, bad inputs as a user meets them, two nodes.
 # MATH and the benchmarks are used where INTRO_DATA_DIR names their folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -19,7 +19,7 @@ run ruff format --check .
 run mypy
 if [ "${1:-}" = --faults ]; then
   shift
-  run pytest -m faults OpenRLHF/tests/faults "$@"
+  run pytest -m faults "$@"
   exit
 fi
 # Most of the time goes into starting processes, so two lots of tests share the cores well.

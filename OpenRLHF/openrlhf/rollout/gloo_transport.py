@@ -285,11 +285,10 @@ class GlooSender:
                     self._group.wait(read)
                 self._shared.slots[slot][: piece.numel()].copy_(piece)
                 header = torch.tensor([piece.numel(), slot, _sum(piece)], dtype=torch.int64)
-                reading[slot] = [
-                    (engine, rank, self._group.begin_receive(torch.empty_like(header), rank, _TAG_READ))
-                    for engine, rank in self._receivers
-                ]
-                for engine, rank in self._receivers:  # noqa: B007
+                reading[slot] = []
+                for engine, rank in self._receivers:
+                    read = self._group.begin_receive(torch.empty_like(header), rank, _TAG_READ)
+                    reading[slot].append((engine, rank, read))
                     self._group.wait(self._group.send(header, rank, _TAG_HEADER))
             for engine, rank, read in (entry for own in reading for entry in own):  # noqa: B007
                 self._group.wait(read)

@@ -4,6 +4,8 @@ import os
 import socket
 from abc import ABC, abstractmethod
 
+import torch
+
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import MicroBatches
 from openrlhf.models.loader import load_tokenizer
@@ -23,6 +25,9 @@ class Worker(ABC):
         self.config = config
         self.rank = rank
         self.world_size = world_size
+
+    def has_cuda(self) -> bool:
+        return torch.cuda.is_available()
 
     def address(self) -> tuple[str, int]:
         """Host and free port for the process group."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from configuring import parsed
 from openrlhf.cli.keys import job_environment, without_key
@@ -91,5 +92,6 @@ def test_a_process_with_a_key_goes_on_without_it_and_hands_it_to_its_job() -> No
 
 def test_a_dead_head_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test of this process may have left one
     with pytest.raises(UserError, match=r"RAY_ADDRESS 127.0.0.1:\d+: no Ray answers there"):
         ray_connection.connect()

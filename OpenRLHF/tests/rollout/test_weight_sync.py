@@ -199,7 +199,7 @@ def test_a_source_that_breaks_its_promise_is_named_and_leaves_no_rank_waiting(hf
 
 @pytest.mark.slow
 def test_float32_weights_reach_a_bfloat16_engine_rounded(cluster, model_path, other_path):
-    engine = start("hf", model_path, dtype="bfloat16")
+    (engine,) = started(start("hf", model_path, dtype="bfloat16"))
     link = sender([engine], ModuleSource(load(other_path)))
     link.connect()
     report = link.send()

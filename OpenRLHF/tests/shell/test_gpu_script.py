@@ -41,6 +41,7 @@ def test_it_stops_at_its_time_limit_with_every_result_so_far_written_down(tmp_pa
     assert rows[0]["device"] == "CPU, toy sizes"
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_the_tests_of_a_gpu_need_neither_ray_nor_vllm_nor_any_other_library_that_is_not_carried_there() -> None:
     done = subprocess.run(

@@ -56,6 +56,7 @@ def test_four_ranks_and_an_engine_take_five_gpus_and_train_two_steps(folder: Pat
     assert AutoModelForCausalLM.from_pretrained(folder / "trained").dtype.itemsize == 2
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_fewer_gpus_than_the_roles_need_are_refused_with_status_2(folder: Path) -> None:
     done = run_script(folder, 4)

@@ -70,7 +70,7 @@ def test_a_reward_models_head_keeps_its_name(base: str, tmp_path: Path) -> None:
         ({"--lora_path": "base"}, "neither it nor its folder 'adapter' holds adapter_config.json"),
         ({"--is_rm": None}, "is none of a reward model: remove --is_rm"),
         ({"--model_path": "other"}, "the adapter does not fit the model"),
-        ({"--model_path": "nowhere"}, "cannot load a tokenizer from"),
+        ({"--model_path": "nowhere"}, "there is no such folder"),
         ({"--output_path": "base"}, "is what is read"),
     ],
 )

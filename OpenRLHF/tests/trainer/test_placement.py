@@ -39,6 +39,7 @@ def test_an_engine_that_would_straddle_nodes_without_need_is_refused() -> None:
         engine_bundles(own, 1, 2, colocated=True)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_two_nodes_with_a_placement_that_interleaves(tmp_path: Path) -> None:
     """Two steps of ZeRO-3 on four ranks, each rank's own GPU without Ray's help, and the name of a node that dies."""

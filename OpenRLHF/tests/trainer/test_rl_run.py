@@ -118,6 +118,7 @@ def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(fo
     assert [without_times(row) for row in continued] == [without_times(row) for row in whole]
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_without_any_correct_rationale_steps_are_skipped_and_the_run_ends_with_a_model(folder: Path) -> None:
     """The Hugging Face engine, padded rows, and the real grader, which finds no answer of a random model right."""

@@ -71,7 +71,8 @@ class RayRoleGroup(RoleGroup):
             ).remote(worker, config, rank, world_size, *extra)
             for rank in range(world_size)
         ]
-        self.has_cuda = share.gpus > 0
+        # GPUs can be faked; without any, engines need not wait for an answer before they start.
+        self.has_cuda = share.gpus > 0 and self._wait([self.ranks[0].call.remote("has_cuda")])[0]
 
     def begin_setup(self) -> Callable[[], list[Any]]:
         """The ranks load their models while other roles do; the pending call waits for them."""
