@@ -26,7 +26,7 @@ done
 source "$ROOT/code/examples/environment.sh"
 setup_environment
 export PATH="$ROOT/.venv/bin:$PATH"
-# One thread a process, but in the warm start, which is alone: threads that wait for a core spin.
+# One thread a process: there are as many processes as cores, and threads that wait for a core spin.
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 export HF_HUB_DISABLE_PROGRESS_BARS=1 DS_ACCELERATOR_LOG_LEVEL=ERROR PYTHONWARNINGS=ignore::FutureWarning
 unset RAY_ADDRESS # a cluster of its own, so that nobody else's is loaded with a demo
@@ -52,10 +52,10 @@ preprocess() {
 }
 
 warm_start() {
-  env -u OMP_NUM_THREADS python3 -m openrlhf.cli.train_sft \
+  python3 -m openrlhf.cli.train_sft \
     --pretrain "$OUT/data/model" --dataset "$OUT/data/warm_start.jsonl" --save_path "$OUT/base" \
     --input_key input --output_key output --input_template None --max_len 128 \
-    --train_batch_size 32 --micro_train_batch_size 32 --max_epochs 1 --zero_stage 0 \
+    --train_batch_size 32 --micro_train_batch_size 16 --max_epochs 1 --zero_stage 0 \
     --learning_rate 3e-3 --lr_warmup_ratio 0.05 --adam_betas 0.9 0.98 --l2 0.01 \
     --seed "$SEED" --logging_steps 100 --disable_ds_ckpt
 }

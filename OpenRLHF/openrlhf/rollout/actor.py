@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openrlhf.rollout.engine import Completion, Request, Sampling
 from openrlhf.rollout.opening import open_engine
 from openrlhf.utils.ray_connection import see_own_gpus
+from openrlhf.utils.threads import SLEEPING
 
 if TYPE_CHECKING:
     from openrlhf.rollout.checksum import Names
@@ -95,7 +96,7 @@ def actor_options(
 
     threads: CPU threads of the engine; more than one per core makes vLLM on the CPU many times slower.
     """
-    environment = {"OMP_NUM_THREADS": str(threads)}
+    environment = {"OMP_NUM_THREADS": str(threads), **SLEEPING}
     if tensor_parallel_size == 1:
         return {
             "num_cpus": 1,

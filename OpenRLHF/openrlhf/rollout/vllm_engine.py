@@ -16,6 +16,7 @@ from openrlhf.rollout.model_files import (
     read_text,
     room,
 )
+from openrlhf.utils.threads import set_threads
 
 # The engine core runs inside this process: an actor is already a process of its own, and weights arrive
 # without another hop. No usage statistics leave the machine. vLLM is talkative at INFO.
@@ -26,9 +27,6 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),  # more than one per core makes vLLM many times slower
 }
-# Narrower models have matrices that are done before a second thread has begun: 6,300 tokens/s of width 128 with one
-# thread were 3,800 with two, while 160 of width 576 became 280.
-_SHARED_WIDTH = 256
 _CPU_CACHE_BYTES = 1 << 30
 
 
@@ -219,8 +217,6 @@ class VllmEngine:
 
 def _prepare_vllm(config: Any) -> bool:
     """Sets the environment before vLLM is imported; True on the CPU."""
-    import torch
-
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -232,8 +228,7 @@ def _prepare_vllm(config: Any) -> bool:
         ) from error
     if current_platform.is_cpu():
         # OpenMP has read its variable when torch was imported, long before this.
-        narrow = config.get_text_config().hidden_size < _SHARED_WIDTH
-        torch.set_num_threads(1 if narrow else int(os.environ["OMP_NUM_THREADS"]))
+        set_threads(config)
         return True
     return False
 

@@ -8,10 +8,11 @@ import torch
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import MicroBatches
-from openrlhf.models.loader import load_tokenizer
+from openrlhf.models.loader import load_config, load_tokenizer
 from openrlhf.trainer.deepspeed_setup import init_process_group, release_memory
 from openrlhf.utils.network import free_port
 from openrlhf.utils.ray_connection import see_own_gpus
+from openrlhf.utils.threads import set_threads
 
 # For every example of every micro-batch, one number per scored token.
 TokenValues = list[list[list[float]]]
@@ -53,6 +54,8 @@ class Worker(ABC):
 
             enable_full_determinism(self.config.optimizer.seed)
         init_process_group()
+        if not torch.cuda.is_available():
+            set_threads(load_config(str(self.config.model.pretrain)))
         self.tokenizer = load_tokenizer(
             str(self.config.model.pretrain), use_fast=not self.config.model.disable_fast_tokenizer
         )

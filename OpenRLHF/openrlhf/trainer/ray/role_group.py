@@ -10,6 +10,7 @@ from openrlhf.errors import UserError
 from openrlhf.trainer.ray.cluster import WORKER_ENVIRONMENT, Share, strategy
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.utils.heap import heap_environment
+from openrlhf.utils.threads import SLEEPING
 
 
 class RankError(RuntimeError):
@@ -58,7 +59,7 @@ class RayRoleGroup(RoleGroup):
         variables = {
             **WORKER_ENVIRONMENT,
             "OMP_NUM_THREADS": str(threads),
-            **({} if share.gpus else heap_environment()),
+            **({} if share.gpus else heap_environment() | SLEEPING),
         }
         environment = {"env_vars": variables}
         actor: Any = ray.remote(type(worker.partition(":")[2], (RankProcess,), {}))  # the class names the process
