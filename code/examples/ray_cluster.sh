@@ -79,6 +79,7 @@ cluster_stop() {
       sleep 0.25
     done
     kill -KILL -- "-$CLUSTER_HEAD" 2>/dev/null || true
+    wait "$CLUSTER_HEAD" 2>/dev/null || true # or bash would say that it was killed
   fi
   if [ -n "$CLUSTER_FOLDER" ]; then rm -rf -- "$CLUSTER_FOLDER"; fi
 }
