@@ -293,8 +293,7 @@ class GlooSender:
             for engine, rank, read in (entry for own in reading for entry in own):  # noqa: B007
                 self._group.wait(read)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            return f"engine {engine} (rank {rank} of the transfer) stopped receiving: {reason}"
+            return _stopped(engine, rank, error)
         return None
 
     @property
@@ -319,9 +318,12 @@ class GlooSender:
             for engine, rank, work in started:  # noqa: B007 (the last ones are named in the error)
                 self._group.wait(work)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            return f"engine {engine} (rank {rank} of the transfer) stopped receiving: {reason}"
+            return _stopped(engine, rank, error)
         return None
+
+
+def _stopped(engine: int, rank: int, error: RuntimeError) -> str:
+    return f"engine {engine} (rank {rank} of the transfer) stopped receiving: {str(error).splitlines()[0]}"
 
 
 def _crc(flat: torch.Tensor) -> int:
