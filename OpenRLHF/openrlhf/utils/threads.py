@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
-# Narrower models have matrices that are done before a second thread has begun. vLLM at width 128 gained nothing that is
-# sure from two threads on an idle machine (5,000 to 6,000 and 5,800 to 7,400 tokens/s), and lost beside other work (6,300
-# and 3,800), where threads wait for one that has no core; at width 576 it made 160 and 280.
+# Narrower models have matrices that are done before a second thread has begun. At width 128 vLLM gained nothing sure
+# from two threads on an idle machine (5,000 to 6,000 and 5,800 to 7,400 tokens/s) and lost beside other work (6,300 and
+# 3,800), where threads wait for one that has no core. At width 576 it made 160 and 280.
 SHARED_WIDTH = 256
 
 # Threads that wait sleep instead; for processes that are yet to be started.
