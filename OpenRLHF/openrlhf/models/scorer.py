@@ -188,7 +188,7 @@ class _Layer(NamedTuple):
             torch.mm(hidden, self.weight.T, out_dtype=torch.float32, out=logits)
         else:
             for own, rows in zip(logits.split(_BLOCK, 1), self.weight.split(_BLOCK), strict=True):
-                own.copy_(torch.mm(hidden, rows.T, out=space.take("block", *own.shape, hidden.dtype)))
+                own.copy_(torch.mm(hidden, rows.T, out=space.take("block", len(own), len(rows), hidden.dtype)))
         if self.bias is not None:
             logits += self.bias
             logits.clamp_(min=torch.finfo(torch.float32).min)  # a token that a bias of −∞ excludes: 0 · ℓ must be 0
@@ -370,11 +370,13 @@ class _Gradients:
         states = torch.zeros_like(hidden[part], dtype=torch.float32)
         totals = (None,) * len(weight) if self._weight is None else self._weight.split(_BLOCK)
         for own, rows, total in zip(grad_logits.split(_BLOCK, 1), weight.split(_BLOCK), totals, strict=False):
-            block = space.take("block", *own.shape, hidden.dtype).copy_(own)
+            block = space.take("block", len(own), len(rows), hidden.dtype).copy_(own)
             if self._hidden is not None:
                 states += block @ rows
             if total is not None:
-                product = torch.mm(block.T, hidden[part], out=space.take("weight", *rows.shape, hidden.dtype))
+                product = torch.mm(
+                    block.T, hidden[part], out=space.take("weight", len(rows), rows.shape[1], hidden.dtype)
+                )
                 total.add_(product) if self._added else total.copy_(product)
         if self._hidden is not None:
             self._hidden[part] = states
