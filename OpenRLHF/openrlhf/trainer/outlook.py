@@ -12,13 +12,13 @@ def ahead_outlook(metrics: Path) -> str:
 
     metrics: a metrics.jsonl. A step then takes what the slower of generation and update takes, and the sync.
     """
-    rows = [row for row in _rows(metrics) if all(row.get(name) for name in _TIMES) and "train/version_lag" not in row]
+    rows = [row for row in _rows(metrics) if all(map(row.get, _TIMES)) and "train/version_lag" not in row]
     if not rows:
         return ""
     generate, train, sync = (median(row[name] for row in rows[-20:]) for name in _TIMES)
     now, ahead = generate + train + sync, max(generate, train) + sync
     return (
-        f"  ahead       {metrics} has steps of {generate:.1f} s generation, {train:.1f} s training, {sync:.1f} s sync:\n"
+        f"  ahead       a step in {metrics}: {generate:.1f} s generation, {train:.1f} s training, {sync:.1f} s sync;\n"
         f"              with --rollout_ahead 1 and devices of their own about {ahead:.1f} s instead of {now:.1f}"
         f" ({1 - ahead / now:.0%} less)"
     )
