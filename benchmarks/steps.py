@@ -1,7 +1,7 @@
 """Whole steps of reinforcement learning, generation and sync included, against TRL's GRPOTrainer.
 
-Both get the same prompts, lengths, precision (float32) and cores, one after the other. TRL is compared with where it can
-be imported (`pip install --no-deps trl==1.16.0` is enough).
+Both get the same prompts, lengths, precision (float32) and cores, one after the other. TRL is compared with where it
+can be imported (`pip install --no-deps trl==1.16.0` is enough).
 """
 
 import importlib.util
