@@ -10,8 +10,8 @@ from openrlhf.experience.prompt import Prompt
 class Rollout:
     """One sampled rationale and its reward (NaN where grading failed).
 
-    Added while a step is assembled for training: `trained`, whether the method trains on it; `hint`, the token ids that
-    the posterior reads before it; `columns`, numbers for its tokens, such as advantages, by name.
+    Added while a step is assembled for training: `trained`, whether the method trains on it; `hints`, token ids that
+    each of the posterior's rows has before it; `columns`, numbers for its tokens, such as advantages, by name.
     """
 
     prompt: Prompt
@@ -22,7 +22,7 @@ class Rollout:
     text: str
     reward: float = float("nan")
     trained: bool = False
-    hint: tuple[int, ...] = ()
+    hints: tuple[tuple[int, ...], ...] = ((),)
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property

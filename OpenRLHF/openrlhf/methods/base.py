@@ -40,6 +40,11 @@ class RLMethod(RLMethodConfig, ABC):
         """What the posterior reads between prompt and response; "" for nothing. group: all responses to the prompt."""
         return ""
 
+    def hints(self, rollout: Rollout, group: Sequence[Rollout]) -> Sequence[str]:
+        """The same for methods with several posterior rows: the first is p's, the others together are what it is
+        contrasted with. Without any, the posterior reads nothing for this response: p is then the policy itself."""
+        return [self.hint(rollout, group)]
+
     def columns(
         self, outcomes: Sequence[float], scored: Columns, config: RLConfig, kl_coef: float
     ) -> tuple[Columns, dict[str, float]]:
@@ -66,6 +71,11 @@ class RLMethod(RLMethodConfig, ABC):
         """The loss, built anew on every rank."""
 
 
+def token_mean(lengths: Sequence[int]) -> list[float]:
+    """`weights` by which every token of the batch counts alike."""
+    return [1.0 / sum(lengths)] * len(lengths)
+
+
 def method_of(config: RLConfig) -> RLMethod:
     """The configuration's method, as what it does: `config` knows its settings alone."""
     assert isinstance(config.method, RLMethod)
@@ -77,7 +87,7 @@ class HintedMethod(AnswerHint, RLMethod):
     """A method whose posterior reads the gold answer."""
 
     def hint(self, rollout: Rollout, group: Sequence[Rollout]) -> str:
-        return self.answer_hint(rollout.prompt.label)
+        return self.prompt_hint(rollout.prompt.label, rollout.prompt.fields)
 
 
 @dataclass(frozen=True)

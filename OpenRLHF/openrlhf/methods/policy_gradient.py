@@ -40,13 +40,26 @@ class PolicyGradient(RLMethod):
         "filtered_groups": "prompts left out by `--dynamic_filtering`",
     }
 
-    gamma: float = setting(1, "Discount of later rewards, per token.", at_least=0, at_most=1)
-    eps_clip: float = setting(0.2, "The probability ratio is clipped to 1 ± this.", more_than=0)
-    reward_clip_range: tuple[float, float] = setting((-10, 10), "Rewards are clipped to this range.", nargs=2)
+    gamma: float = setting(1, "Discount of later rewards, per token.", flag="gamma", at_least=0, at_most=1)
+    eps_clip: float = setting(0.2, "The probability ratio is clipped to 1 ± this.", flag="eps_clip", more_than=0)
+    reward_clip_range: tuple[float, float] = setting(
+        (-10, 10), "Rewards are clipped to this range.", flag="reward_clip_range", nargs=2
+    )
     dynamic_filtering: bool = switch(
         "Leave out prompts whose responses all have the same reward: they teach nothing, and the others then count for"
-        " more."
+        " more.",
+        flag="dynamic_filtering",
     )
+
+    @property
+    def filters(self) -> bool:
+        """Whether prompts whose responses all have the same reward are left out."""
+        return self.dynamic_filtering
+
+    def without_signal(self, group: Sequence[Rollout]) -> bool:
+        """Whether all responses to a prompt have the same reward, so that nothing can be learnt from comparing them."""
+        low, high = self.reward_clip_range
+        return len({min(max(r.reward, low), high) for r in group if not math.isnan(r.reward)}) < 2
 
     def compared(self, rewards: list[float]) -> list[float]:
         """The outcome of each response to the same prompt from their rewards; NaN rewards stay NaN."""
@@ -71,15 +84,15 @@ class PolicyGradient(RLMethod):
         return super().settle(config)
 
     def outcomes(self, group: Sequence[Rollout]) -> list[float | None]:
+        if self.filters and self.without_signal(group):
+            return [None] * len(group)
         low, high = self.reward_clip_range
         rewards = [min(max(r.reward, low), high) for r in group]
-        if self.dynamic_filtering and len({r for r in rewards if not math.isnan(r)}) < 2:
-            return [None] * len(group)
         found = self.compared(rewards)
         return [o if r.token_ids and not math.isnan(o) else None for r, o in zip(group, found, strict=True)]
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        if not self.dynamic_filtering:
+        if not self.filters:
             return {}
         return {"train/filtered_groups": float(sum(not any(r.trained for r in group) for group in groups))}
 

@@ -42,7 +42,7 @@ class Assembler:
             found = self._method.outcomes(group)
             outcomes += [outcome for outcome in found if outcome is not None]
             prepared += [
-                rollout if outcome is None else replace(rollout, trained=True, hint=self._hint(rollout, group))
+                rollout if outcome is None else replace(rollout, trained=True, hints=self._hints(rollout, group))
                 for rollout, outcome in zip(group, found, strict=True)
             ]
         figures = self._method.step_figures(list(groups(prepared)))
@@ -83,7 +83,7 @@ class Assembler:
                 ids=rollout.prompt.token_ids + rollout.token_ids,
                 scored=response_positions(rollout),
                 weight=weight,
-                hint=rollout.hint,
+                hints=rollout.hints,
                 hint_at=len(rollout.prompt.token_ids),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
                 columns={**rollout.columns, **({"engine": rollout.logprobs} if on_policy else {})},
@@ -91,8 +91,8 @@ class Assembler:
             for rollout, weight in zip(trained, weights, strict=True)
         ]
 
-    def _hint(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[int, ...]:
-        return hint_ids(self._tokenizer, self._method.hint(rollout, group))
+    def _hints(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[tuple[int, ...], ...]:
+        return tuple(hint_ids(self._tokenizer, hint) for hint in self._method.hints(rollout, group))
 
     def _scores(self, rollouts: Sequence[Rollout], fresh: set[tuple[int, int]]) -> dict[str, list[torch.Tensor]]:
         """What each role says of the tokens of each response; of `fresh` ones the policy says nothing."""

@@ -89,10 +89,11 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     prompts, notes = _prompts_of(config, tokenizer, str(data.prompt_data), data.prompt_data_probs, data.prompt_split)
     if not isinstance(method, AnswerHint):
         return prompts, 0, notes + _ungraded(config, prompts)
-    usable = [prompt for prompt in prompts if prompt.label.strip()]
+    hints = [method.prompt_hint(prompt.label, prompt.fields) for prompt in prompts]
+    usable = [prompt for prompt, hint in zip(prompts, hints, strict=True) if hint]
     if len(usable) < len(prompts):
         notes.append(f"{len(prompts) - len(usable)} of {len(prompts)} prompts have an empty answer: left out.")
-    lengths = [len(hint_ids(tokenizer, method.answer_hint(prompt.label))) for prompt in usable]
+    lengths = [len(hint_ids(tokenizer, hint)) for hint in hints if hint]
     limit = config.rollout.prompt_max_len
     fitting = [prompt for prompt, length in zip(usable, lengths, strict=True) if length <= limit]
     if len(fitting) < len(usable):
