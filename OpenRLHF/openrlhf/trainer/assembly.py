@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from openrlhf.config.method import PosteriorSettings
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import Example, response_positions
 from openrlhf.experience.rollout import Rollout, groups
+from openrlhf.experience.words import TaskTokens
 from openrlhf.methods.base import method_of
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.utils.seeding import derive_seed
@@ -28,6 +30,7 @@ class Assembler:
         self._config = config
         self._method = method_of(config)
         self._tokenizer = tokenizer
+        self._task = TaskTokens(tokenizer) if isinstance(self._method, PosteriorSettings) else None
         self._policy = policy if self._method.needs_old_logprobs else None
         roles = {"reference": reference, "value": critic}
         self._scorers = {name: role for name, role in roles.items() if role is not None}
@@ -86,10 +89,14 @@ class Assembler:
                 hints=rollout.hints,
                 hint_at=len(rollout.prompt.token_ids),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
-                columns={**rollout.columns, **({"engine": rollout.logprobs} if on_policy else {})},
+                columns={**rollout.columns, **self._further(rollout, on_policy)},
             )
             for rollout, weight in zip(trained, weights, strict=True)
         ]
+
+    def _further(self, rollout: Rollout, on_policy: bool) -> dict[str, Sequence[float]]:
+        found: dict[str, Sequence[float]] = {"engine": rollout.logprobs} if on_policy else {}
+        return found if self._task is None else {**found, "task": self._task.column(rollout.token_ids)}
 
     def _hints(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[tuple[int, ...], ...]:
         return tuple(hint_ids(self._tokenizer, hint) for hint in self._method.hints(rollout, group))
