@@ -18,7 +18,25 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _OPERATORS = frozenset("+-−–*×·⋅/÷=≠≈<>≤≥≡^%√±∓∑∏∫∞!|")
 # LaTeX's words for operators, with or without the backslash, since tokenizers split it off.
 _COMMANDS = frozenset(
-    "frac dfrac tfrac times cdot div sqrt sum prod int pm mp le leq ge geq ne neq approx equiv pmod bmod binom".split()
+    (
+        "frac",
+        "dfrac",
+        "tfrac",
+        "times",
+        "cdot",
+        "div",
+        "sqrt",
+        "sum",
+        "prod",
+        "int",
+        "pm",
+        "mp",
+        "le",
+        "leq",
+        "ge",
+        "geq",
+    )
+    + ("ne", "neq", "approx", "equiv", "pmod", "bmod", "binom")
 )
 
 

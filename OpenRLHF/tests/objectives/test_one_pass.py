@@ -126,7 +126,7 @@ def test_loss_gradient_and_figures_equal_those_of_two_passes(name: str) -> None:
             assert objective.figures(found[2]) == pytest.approx(objective.figures(tally), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rlsd", "opsd", "sdpo", "srpo", "intro, contrast", "gspo"])
+@pytest.mark.parametrize("name", ["rlsd", "opsd", "sdpo", "srpo", "intro, contrast", "exact intro", "gspo"])
 def test_a_gradient_from_several_hints_does_not_depend_on_how_rows_are_batched(name: str) -> None:
     """Packed, padded, in chunks, and one row at a time, of which one has no hint and another weight zero."""
     objective = {**OBJECTIVES, **OF_ROWS}[name]
