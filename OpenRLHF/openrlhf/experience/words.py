@@ -18,25 +18,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _OPERATORS = frozenset("+-−–*×·⋅/÷=≠≈<>≤≥≡^%√±∓∑∏∫∞!|")
 # LaTeX's words for operators, with or without the backslash, since tokenizers split it off.
 _COMMANDS = frozenset(
-    (
-        "frac",
-        "dfrac",
-        "tfrac",
-        "times",
-        "cdot",
-        "div",
-        "sqrt",
-        "sum",
-        "prod",
-        "int",
-        "pm",
-        "mp",
-        "le",
-        "leq",
-        "ge",
-        "geq",
-    )
-    + ("ne", "neq", "approx", "equiv", "pmod", "bmod", "binom")
+    {"frac", "dfrac", "tfrac", "times", "cdot", "div", "sqrt", "sum", "prod", "int", "pm", "mp", "le", "leq", "ge"}
+    | {"geq", "ne", "neq", "approx", "equiv", "pmod", "bmod", "binom"}
 )
 
 
