@@ -118,6 +118,10 @@ class PosteriorSettings(RLMethodConfig):
         """Whether a hint may hold a whole response."""
         return False
 
+    def sibling_hint(self, text: str) -> str:
+        """Another response to the same prompt as a hint."""
+        return text
+
 
 @dataclass(frozen=True)
 class AnswerHint(PosteriorSettings):
@@ -135,6 +139,15 @@ class AnswerHint(PosteriorSettings):
     hinted_eval_prompts: int = setting(
         16, "Prompts on which hinted accuracy is measured.", flag="hinted_eval_prompts", at_least=0
     )
+
+    @property
+    def hint_says(self) -> str:
+        """What a prompt's hint holds, as a word."""
+        return "answer"
+
+    def hint_field(self, data: Any) -> str:
+        """Where it comes from, as a flag. data: the configuration's part."""
+        return f"--label_key {data.label_key}"
 
     def answer_hint(self, answer: str) -> str:
         """h(y): the hint as text."""
@@ -186,10 +199,19 @@ class SolutionHint(AnswerHint):
                 f"--{self.flag_prefix}solution_key {self.solution_key}: the prompts have no such field; found: {found}"
             )
         solution = str(fields[self.solution_key] or "").strip()
-        return self.solution_hint(solution) if solution else ""
+        return self.sibling_hint(solution) if solution else ""
 
-    def solution_hint(self, solution: str) -> str:
-        return self.solution_template.replace("{solution}", solution)
+    @property
+    def hint_says(self) -> str:
+        return "answer" if self.solution_key is None else "solution"
+
+    def hint_field(self, data: Any) -> str:
+        if self.solution_key is None:
+            return super().hint_field(data)
+        return f"--{self.flag_prefix}solution_key {self.solution_key}"
+
+    def sibling_hint(self, text: str) -> str:
+        return self.solution_template.replace("{solution}", text.strip())
 
     def settle(self, config: Any) -> tuple[Any, list[str]]:
         config, notes = super().settle(config)

@@ -29,6 +29,7 @@ from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared, prepare
+from openrlhf.trainer.refilling import refilled
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import LocalGroup
@@ -160,7 +161,9 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
         sampled = RolloutMaker(engine, grader, seed)
         held_out = prepared.held_out
         evaluator = TimedEvaluator(config, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
-        rollouts = GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled
+        rollouts = refilled(sampled, config, prepared.prompts)
+        if method.gold:
+            rollouts = GoldSolutions(_solutions(data), prepared.tokenizer)
         started = time.process_time()
         RLTrainer(
             prepared.plan,

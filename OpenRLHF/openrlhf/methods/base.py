@@ -62,6 +62,14 @@ class RLMethod(RLMethodConfig, ABC):
         tokens. By default responses count alike: a mean over responses of the mean over their tokens."""
         return [1.0 / (len(lengths) * n) for n in lengths]
 
+    def without_signal(self, group: Sequence[Rollout]) -> bool:
+        """Whether other prompts may be sampled in the place of this one."""
+        return False
+
+    def refill_groups(self, prompts: int) -> int:
+        """How many prompts may be sampled so in a step of `prompts`."""
+        return 0
+
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
         """Further figures of a rollout batch; the rollouts say whether they are trained on."""
         return {}

@@ -57,7 +57,7 @@ class DAPO(GroupNorm):
     def describe(self, config: Any) -> str:
         return (
             f"DAPO: clip {self.eps_clip:g} and {self.eps_clip_high:g}, less reward from {self.overlong_from} to "
-            f"{self.overlong_to} tokens"
+            f"{self.overlong_to} tokens{self.refilling(config)}"
         )
 
     def outcomes(self, group: Sequence[Rollout]) -> list[float | None]:

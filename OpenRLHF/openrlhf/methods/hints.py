@@ -89,7 +89,7 @@ class ContrastedSolution(SolutionHint, ContrastedAnswer):
     def wrong_hints(self, rollout: Rollout, group: Sequence[Rollout]) -> list[str]:
         if self.solution_key is None:
             return super().wrong_hints(rollout, group)
-        return [self.solution_hint(other.text.strip()) for other in wrong_siblings(rollout, group, self.contrast)]
+        return [self.sibling_hint(other.text) for other in wrong_siblings(rollout, group, self.contrast)]
 
 
 @dataclass(frozen=True)

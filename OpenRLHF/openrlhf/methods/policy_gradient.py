@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +38,8 @@ class PolicyGradient(RLMethod):
         "ratio_max": "largest probability ratio π / π_old",
         "entropy": "of the policy per token, nats, on every eighth token",
         "filtered_groups": "prompts left out by `--dynamic_filtering`",
+        "refill_groups": "with `--refill_budget`: further prompts that were sampled for",
+        "refilled_groups": "with it: prompts without signal in whose place one of those came",
     }
 
     gamma: float = setting(1, "Discount of later rewards, per token.", flag="gamma", at_least=0, at_most=1)
@@ -50,6 +52,20 @@ class PolicyGradient(RLMethod):
         " more.",
         flag="dynamic_filtering",
     )
+    refill_budget: float = setting(
+        0.0,
+        "In the place of prompts that are left out so, sample others, in each step at most so many times its prompts.",
+        flag="refill_budget",
+        at_least=0,
+    )
+
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
+        yield from super().without_effect(config)
+        if not self.filters:
+            yield "refill_budget", "there is no --dynamic_filtering, so no prompt is left out"
+
+    def refill_groups(self, prompts: int) -> int:
+        return int(self.refill_budget * prompts) if self.filters else 0
 
     @property
     def filters(self) -> bool:
@@ -75,7 +91,12 @@ class PolicyGradient(RLMethod):
         return returns, returns
 
     def describe(self, config: Any) -> str:
-        return f"policy gradient, {self.name} advantages, clip {self.eps_clip:g}"
+        return f"policy gradient, {self.name} advantages, clip {self.eps_clip:g}{self.refilling(config)}"
+
+    def refilling(self, config: Any) -> str:
+        """The plan's words about further prompts."""
+        most = self.refill_groups(config.rollout.rollout_batch_size)
+        return f", up to {most} further prompts a step for those without signal" if most else ""
 
     def settle(self, config: Any) -> tuple[Any, list[str]]:
         low, high = self.reward_clip_range

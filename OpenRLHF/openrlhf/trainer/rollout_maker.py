@@ -1,7 +1,7 @@
 """Makes rollouts: samples rationales from the engines and grades them while others are still being written."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
@@ -29,7 +29,12 @@ class Grader(Protocol):
 
 
 class RolloutMaker:
-    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
+    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled.
+
+    figures: to log of the last call.
+    """
+
+    figures: Mapping[str, float] = {}
 
     def __init__(self, engines: RolloutEngine, grader: Grader, seed: int, max_failures: float = 1.0) -> None:
         """max_failures: the share of rollouts that may stay without a reward."""

@@ -4,9 +4,11 @@ The output layer is the identity and a vocabulary of four, so that hidden states
 gradients by logits come out.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +37,9 @@ from openrlhf.models.scorer import ScoringHead
 from openrlhf.models.scores import Scores
 from openrlhf.objectives.base import Objective
 from openrlhf.trainer.learner import with_posterior_columns
+from openrlhf.trainer.preparation import check_hinted_rows, load_prompts
 from openrlhf.utils.tally import Tally
+from toy_models import byte_tokenizer
 
 CPU = torch.device("cpu")
 LN2 = math.log(2)
@@ -140,6 +144,38 @@ def test_a_method_asks_for_one_row_and_one_for_each_wrong_sibling() -> None:
     assert [len(SRPO().hints(r, group)) for r in group] == [0, 1, 1]
     assert SDPO().outcomes(group) == [None, 0.0, 0.0]
     assert SDPO().outcomes(group[1:]) == [None, None]
+
+
+def prompts_of(folder: Path, **flags: Any) -> tuple[list[Prompt], int, list[str]]:
+    rows = [{"input": "1 + 1", "answer": "2", "steps": "1 + 1 = 2"}, {"input": "3", "answer": "3", "steps": None},
+            {"input": "7", "answer": "7", "steps": "s" * 100}]  # fmt: skip
+    (folder / "rows.json").write_text(json.dumps(rows))
+    config = rl_config("opsd", prompt_data=str(folder / "rows.json"), label_key="answer", prompt_max_len=80, **flags)
+    return load_prompts(config, byte_tokenizer())
+
+
+def test_prompts_without_a_usable_solution_are_left_out_and_counted(tmp_path: Path) -> None:
+    prompts, longest, notes = prompts_of(tmp_path, opsd_solution_key="steps")
+    assert [prompt.label for prompt in prompts] == ["2"]
+    assert longest == len(OPSD(solution_key="steps").prompt_hint("2", prompts[0].fields))
+    assert notes == [
+        "1 of 3 prompts have an empty solution: left out.",
+        "1 solutions are longer than --prompt_max_len as a hint: left out.",
+    ]
+    assert len(prompts_of(tmp_path)[0]) == 3  # the answer is enough
+    with pytest.raises(UserError, match="--opsd_solution_key proof: the prompts have no such field; found: steps"):
+        prompts_of(tmp_path, opsd_solution_key="proof")
+
+
+def test_rows_with_siblings_must_fit_into_the_models_context() -> None:
+    flags = {"prompt_max_len": 30, "generate_max_len": 50}
+    template = len(SDPO().sibling_hint(""))
+    check_hinted_rows(rl_config("sdpo", **flags), byte_tokenizer(), 0, 130 + template)
+    with pytest.raises(UserError, match=f"a hint of up to {50 + template} tokens"):
+        check_hinted_rows(rl_config("sdpo", **flags), byte_tokenizer(), 0, 129 + template)
+    check_hinted_rows(rl_config("intro", **flags), byte_tokenizer(), 20, 1)
+    with pytest.raises(UserError, match=r"no \{solution\}"):
+        SDPO(solution_template="nothing").settle(rl_config("sdpo"))
 
 
 def test_a_row_with_several_hints_costs_as_many_rows() -> None:

@@ -28,6 +28,7 @@ from openrlhf.trainer.ray.cluster import (
     strategy,
 )
 from openrlhf.trainer.ray.role_group import RayRoleGroup
+from openrlhf.trainer.refilling import refilled
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
@@ -84,7 +85,7 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             policy=policy,
             critic=critic,
             memory=memory,
-            rollouts=rollouts,
+            rollouts=refilled(rollouts, config, prepared.prompts),
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
