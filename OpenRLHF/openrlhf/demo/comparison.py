@@ -29,12 +29,12 @@ from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.graders import TextGrader
 from openrlhf.trainer.policy_worker import PolicyWorker
 from openrlhf.trainer.preparation import Prepared, prepare
-from openrlhf.trainer.refilling import refilled
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import LocalGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.network import free_port
@@ -161,7 +161,7 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
         sampled = RolloutMaker(engine, grader, seed)
         held_out = prepared.held_out
         evaluator = TimedEvaluator(config, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
-        rollouts = refilled(sampled, config, prepared.prompts)
+        rollouts = with_second_round(sampled, config, prepared.prompts, prepared.tokenizer)
         if method.gold:
             rollouts = GoldSolutions(_solutions(data), prepared.tokenizer)
         started = time.process_time()

@@ -10,6 +10,9 @@ from openrlhf.experience.prompt import Prompt
 class Rollout:
     """One sampled rationale and its reward (NaN where grading failed).
 
+    guided: it was sampled with the prompt's hint and is right, and stands in the place of one that failed, whose reward
+        it has.
+
     Added while a step is assembled for training: `trained`, whether the method trains on it; `hints`, token ids that
     each of the posterior's rows has before it; `columns`, numbers for its tokens, such as advantages, by name.
     """
@@ -21,6 +24,7 @@ class Rollout:
     finish_reason: str
     text: str
     reward: float = float("nan")
+    guided: bool = False
     trained: bool = False
     hints: tuple[tuple[int, ...], ...] = ((),)
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -70,6 +70,11 @@ class RLMethod(RLMethodConfig, ABC):
         """How many prompts may be sampled so in a step of `prompts`."""
         return 0
 
+    @property
+    def guided_samples(self) -> int:
+        """Responses to sample with the prompt's hint where none of its responses is right; needs an `AnswerHint`."""
+        return 0
+
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
         """Further figures of a rollout batch; the rollouts say whether they are trained on."""
         return {}

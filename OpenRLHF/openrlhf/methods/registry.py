@@ -17,6 +17,7 @@ from openrlhf.methods.dr_grpo import DrGRPO
 from openrlhf.methods.gae import GAE
 from openrlhf.methods.group_norm import GroupNorm
 from openrlhf.methods.gspo import GSPO
+from openrlhf.methods.hdpo import HDPO
 from openrlhf.methods.intro import Intro
 from openrlhf.methods.kd import Distillation
 from openrlhf.methods.kto import KTO
@@ -50,6 +51,7 @@ METHODS: tuple[type[MethodConfig], ...] = (
     SRPO,
     RLSD,
     RLCSD,
+    HDPO,
     SFT,
     RewardModelling,
     DPO,

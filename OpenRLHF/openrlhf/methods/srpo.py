@@ -8,8 +8,8 @@ optimiser batch is 1: where the teacher is unsure it teaches less.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import setting
@@ -17,16 +17,9 @@ from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import token_mean
 from openrlhf.methods.group_norm import GroupNorm
 from openrlhf.methods.hints import RightSibling
-from openrlhf.models.scores import Scores, ScoreSpec
-from openrlhf.objectives.base import GAP_METRICS, Objective, hint_gap, tally_gap
-from openrlhf.objectives.policy import PolicyObjective
+from openrlhf.objectives.base import GAP_METRICS, Objective
+from openrlhf.objectives.routed import RoutedObjective
 from openrlhf.objectives.self_distillation import Distillation
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from openrlhf.experience.micro_batch import MicroBatch
-    from openrlhf.utils.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -62,45 +55,10 @@ class SRPO(RightSibling, GroupNorm):
 
     def objective(self, config: RLConfig) -> Objective:
         how = Distillation(self.beta, self.top_k, max_ratio=self.max_ratio)
-        return SrpoObjective(
+        return RoutedObjective(
             self.eps_clip,
             config.rollout.scored_temperature,
             config.kl_in_loss,
             distillation=how,
             entropy_beta=self.entropy_beta,
         )
-
-
-@dataclass(frozen=True)
-class SrpoObjective(PolicyObjective):
-    """Rows with a hint are distilled, the others follow their advantage."""
-
-    needs_posterior = True
-
-    distillation: Distillation = field(default_factory=lambda: Distillation(0.5, 100))
-    entropy_beta: float = 0.0
-
-    @property
-    def looks_ahead(self) -> bool:
-        return self.entropy_beta > 0
-
-    def spec(self, batch: MicroBatch) -> ScoreSpec:
-        return replace(super().spec(batch), posterior_top_k=self.distillation.top_k)
-
-    def _distilled(self, batch: MicroBatch) -> Tensor:
-        return batch.real if batch.has_hint is None else batch.real & batch.has_hint
-
-    def look_ahead_figures(self, batch: MicroBatch) -> dict[str, float]:
-        weights = (-self.entropy_beta * batch.columns["hinted_entropy"]).exp()[self._distilled(batch)]
-        return {"distilled": float(weights.numel()), "sureness": float(weights.sum())}
-
-    def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
-        distilled = self._distilled(batch)
-        per_token = self.distillation.per_token(outputs, batch)
-        if self.looks_ahead and batch.figures["sureness"] > 0:
-            mean = batch.figures["sureness"] / batch.figures["distilled"]
-            per_token = per_token * (-self.entropy_beta * batch.columns["hinted_entropy"]).exp() / mean
-        tally.add("distil_loss", per_token.detach()[distilled])
-        tally_gap(hint_gap(outputs), replace(batch, token_weights=batch.token_weights * distilled), tally)
-        followed = replace(batch, columns={**batch.columns, "advantage": batch.columns["advantage"] * ~distilled})
-        return super().loss(outputs, followed, tally) + (per_token * batch.token_weights * distilled).sum()

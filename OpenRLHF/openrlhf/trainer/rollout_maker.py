@@ -1,7 +1,7 @@
 """Makes rollouts: samples rationales from the engines and grades them while others are still being written."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
@@ -29,12 +29,7 @@ class Grader(Protocol):
 
 
 class RolloutMaker:
-    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled.
-
-    figures: to log of the last call.
-    """
-
-    figures: Mapping[str, float] = {}
+    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
 
     def __init__(self, engines: RolloutEngine, grader: Grader, seed: int, max_failures: float = 1.0) -> None:
         """max_failures: the share of rollouts that may stay without a reward."""
@@ -86,6 +81,10 @@ class RolloutMaker:
                 f" {self._max_failures:g} allows; the last one because {self._grader.reason}"
             )
         return [replace(ungraded[request.key], reward=rewards[request.key]) for request in requests]
+
+    def figures(self, step: int) -> dict[str, float]:
+        """What is logged of the making of a step's rollouts; once."""
+        return {}
 
     def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:
         return Rollout(

@@ -26,6 +26,7 @@ from openrlhf.methods.cispo import CISPO
 from openrlhf.methods.dapo import DAPO
 from openrlhf.methods.group_norm import GroupNorm
 from openrlhf.methods.gspo import GSPO
+from openrlhf.methods.hdpo import HDPO
 from openrlhf.methods.hints import right_sibling, wrong_answers, wrong_siblings
 from openrlhf.methods.intro import Intro
 from openrlhf.methods.opsd import OPSD
@@ -413,6 +414,21 @@ def test_srpo_distils_rows_with_a_hint_and_follows_the_reward_in_the_others() ->
     assert value == pytest.approx(float(expected.detach()), rel=1e-4)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0].flatten(0, 1), atol=1e-6, rtol=1e-4)
     assert figures["distil_loss"] == pytest.approx(float(distilled.detach()) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("coef", [0.0, 0.3])
+def test_hdpo_adds_the_distillation_of_hinted_rows_to_grpo(coef: float) -> None:
+    """The engine's log-probabilities of a hinted row are those with the hint, so they are compared with nothing."""
+    hinted = row([RIGHT], 0.25, advantage=(7.0, 7.0), engine=(0.0, 0.0))
+    plain = row([], 0.25, advantage=(1.0, -1.0), engine=(-2 * LN2, -2 * LN2))
+    value, gradient, figures = loss(of(HDPO(weight=coef)), [hinted, plain], [Q, Q], [RIGHT])
+    logits = torch.tensor([Q, Q]).log().requires_grad_()
+    distilled = plain_divergence(logits[0], torch.tensor(RIGHT), 0.0, 4).sum()
+    logprobs = logits[1].log_softmax(-1)[[0, 1], list(TOKENS)]
+    expected = (coef * distilled - ((logprobs - logprobs.detach()).exp() * torch.tensor([1.0, -1.0])).sum()) / 4
+    assert value == pytest.approx(float(expected.detach()), rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0].flatten(0, 1), atol=1e-5, rtol=1e-4)
+    assert figures["engine_gap_max"] == pytest.approx(0.0, abs=1e-6)
 
 
 # --- InTRO with contrast

@@ -26,6 +26,7 @@ RUNS = {
     "srpo": ((), ("distil_loss", "hinted_share", "clipped_share")),
     "rlsd": (("--hint_contrast", "1", "--rlsd_solution_key", "solution"), ("hint_gap", "contrasted_share")),
     "intro": (("--hint_contrast", "1"), ("contrasted_share", "w_mean", "hint_gap_other")),
+    "hdpo": (("--hdpo_samples", "4"), ("guided_prompts", "hinted_share")),
     "dapo": (("--refill_budget", "0.5"), ("filtered_groups", "clipped_share", "refill_groups")),
     "gspo": ((), ("ratio_max",)),
     "cispo": ((), ("clipped_share",)),

@@ -28,12 +28,12 @@ from openrlhf.trainer.ray.cluster import (
     strategy,
 )
 from openrlhf.trainer.ray.role_group import RayRoleGroup
-from openrlhf.trainer.refilling import refilled
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.ray_connection import connect, disconnect
 
@@ -85,7 +85,7 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             policy=policy,
             critic=critic,
             memory=memory,
-            rollouts=refilled(rollouts, config, prepared.prompts),
+            rollouts=with_second_round(rollouts, config, prepared.prompts, prepared.tokenizer),
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
