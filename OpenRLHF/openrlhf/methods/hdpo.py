@@ -3,8 +3,9 @@ right responses that were sampled with the hint, distilled into the policy that 
 
     L = L_GRPO + λ · (1/N) Σ_{hinted responses} Σ_t D(q_t, p_t),     N the tokens of the optimiser batch
 
-Such a response takes the place of a failed one, whose advantage was 0, so that a step keeps its number of responses.
-In the figures of rollouts it counts with the failed one's reward. λ, D and the posterior are ours: the abstract names none.
+Such a response takes the place of a failed one, whose advantage was 0, so a step keeps its number of responses.
+In the figures of rollouts it counts with the failed one's reward. λ, D and the posterior are ours: the abstract names
+none.
 """
 
 from __future__ import annotations
