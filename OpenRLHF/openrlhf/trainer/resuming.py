@@ -25,7 +25,7 @@ _FREE = (
     " gradient_checkpointing gradient_checkpointing_use_reentrant"
     " score_chunk_size attn_implementation flash_attn use_liger_kernel torch_compile packing_samples no_pack_samples"
     " ring_attn_size ring_head_stride local_rank overlap_comm adam_offload zpg full_determinism use_ms"
-    " reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"
+    " save_rollouts reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"
 )
 
 

@@ -86,6 +86,8 @@ class RLTrainer:
         for indices in self.sampler:
             self.state.step += 1
             self.step([self.prompts[index] for index in indices])
+            if self.state.step == self.roles.rollouts.last_step:
+                break
             if (number := signals.requested()) is not None:
                 if not is_due(self.state.step, self.config.checkpoint.save_steps):
                     self.save(self.state.step)
@@ -123,7 +125,7 @@ class RLTrainer:
             metrics.update(self.sync_weights())
             memory.enter("generate")
         metrics.update(self.evaluate(step))
-        self.report(metrics, rollouts)
+        self.report(metrics, prepared)
         wrong = self.watch.look(metrics)
         if wrong and self.mend(step, wrong):
             return
@@ -192,6 +194,8 @@ class RLTrainer:
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
+        if self.config.engines == 0:
+            return {}
         try:
             report = self.roles.policy.call("sync_weights")[0]
         except RuntimeError:
@@ -214,7 +218,7 @@ class RLTrainer:
         metrics.update({f"time/{phase}_s": value for phase, value in seconds.items()})
         if is_due(self.state.step, self.config.logging.logging_steps):
             self.log.metrics(self.state.step, metrics)
-        self.log.samples(self.state.step, rollouts[: self.config.evaluation.num_sample_rationales])
+        self.log.rollouts(self.state.step, rollouts, self.config.evaluation.num_sample_rationales)
 
     def save(self, step: int) -> None:
         """A checkpoint to continue from, and with --save_hf_ckpt a copy in Hugging Face format."""

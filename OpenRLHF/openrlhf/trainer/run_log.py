@@ -11,10 +11,12 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import as_tree
 from openrlhf.config.training import LoggingConfig, TrainConfig
 from openrlhf.errors import UserError
 from openrlhf.experience.rollout import Rollout
+from openrlhf.trainer.rollout_files import FOLDER, RolloutWriter, origin_of
 from openrlhf.trainer.run_folders import SAMPLES_FILE, metrics_file
 from openrlhf.utils.atomic import write_atomically
 
@@ -22,11 +24,13 @@ from openrlhf.utils.atomic import write_atomically
 class RunLog:
     """Appends: a continued run goes on in the same files, once `truncate_to` dropped what lies after its checkpoint."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, rollouts: RolloutWriter | None = None) -> None:
+        """rollouts: keeps all of them, not only samples."""
         logging = config.logging
         self.path = metrics_file(config)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._samples = self.path.with_name(SAMPLES_FILE)
+        self._rollouts = rollouts
         self._tensorboard = _open_tensorboard(logging)
         self._wandb = _open_wandb(config)
 
@@ -37,6 +41,8 @@ class RunLog:
                 rows = path.read_text(encoding="utf-8", errors="replace").split("\n")
                 kept = [row for row in rows if -1 < _step_of(row) <= step]
                 write_atomically(path, "".join(row + "\n" for row in kept))
+        if self._rollouts is not None:
+            self._rollouts.truncate_to(step)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """values: full names, e.g. train/accuracy; one definition each, see docs/metrics.md."""
@@ -51,10 +57,12 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.log({**values, "train/global_step": step})
 
-    def samples(self, step: int, rollouts: Sequence[Rollout]) -> None:
-        """Keeps some rationales for reading."""
+    def rollouts(self, step: int, rollouts: Sequence[Rollout], kept: int) -> None:
+        """Keeps the first `kept` rationales for reading, and all of them where that was asked for."""
+        if self._rollouts is not None:
+            self._rollouts.write(step, rollouts)
         with self._samples.open("a", encoding="utf-8") as out:
-            for rollout in rollouts:
+            for rollout in rollouts[:kept]:
                 row = {
                     "step": step,
                     "prompt": rollout.prompt.text,
@@ -71,6 +79,14 @@ class RunLog:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def rl_log(config: RLConfig, tokenizer: Any, run: str) -> RunLog:
+    """With a writer of all rollouts under --save_rollouts. run: the run's identity."""
+    if not config.rollout.save_rollouts:
+        return RunLog(config)
+    origin = origin_of(str(config.model.pretrain), tokenizer, run)
+    return RunLog(config, RolloutWriter(Path(config.checkpoint.save_path) / FOLDER, origin))
 
 
 def _step_of(row: str) -> int:

@@ -116,7 +116,7 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_temperature",
             "--eval_max_samples",
         }
-        | {"--num_sample_rationales"},
+        | {"--num_sample_rationales", "--save_rollouts", "--replay"},
         "serve_rm": {"--workers", "--max_requests", "--max_request_mb", "--api_key_file", "--no_api_key"},
     }.get(command, set())
     assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN

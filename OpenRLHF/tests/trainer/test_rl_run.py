@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from openrlhf.trainer.rollout_files import read_steps
 from toy_models import save_toy
 
 # Rewards a random model can get: half of its responses, a fixed half.
@@ -66,7 +67,7 @@ def without_times(row: dict) -> dict:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> list[dict]:
     """A run of three steps that nothing interrupts."""
-    run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy")
+    run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy", "--save_rollouts")
     return metrics(folder, "whole")
 
 
@@ -116,6 +117,21 @@ def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(fo
     continued = metrics(folder, "killed")
     assert [row["step"] for row in continued] == [1, 2, 3]
     assert [without_times(row) for row in continued] == [without_times(row) for row in whole]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_replayed_rollouts_train_the_same_without_an_engine(folder: Path, whole: list[dict]) -> None:
+    kept = [file for number in (1, 2, 3) for file in read_steps(folder / "whole" / "rollouts", [number])]
+    assert [len(file.rows) for file in kept] == [8, 8, 8]
+    assert sum(row["trained"] for row in kept[0].rows) == whole[0]["train/kept"]
+    output = run(folder, "replayed", "--replay", str(folder / "whole"), "--save_steps", "-1")
+    assert "no engine: rollouts of" in output
+    replayed = metrics(folder, "replayed")
+    assert not any(name.startswith("sync/") for row in replayed for name in row)
+    for row in whole:
+        row.pop("train/hinted_accuracy", None)
+    assert [without_times(row) for row in replayed] == [without_times(row) for row in whole]
 
 
 @pytest.mark.faults
