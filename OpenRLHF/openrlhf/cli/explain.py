@@ -157,113 +157,32 @@ def _load(path: str, args: argparse.Namespace) -> "Actor":
 
 def _cases(args: argparse.Namespace, tokenizer: Any) -> list["Case"]:
     """UserError: nothing to look at."""
-    cases = _saved(args, tokenizer) if args.rollouts else _written(args, tokenizer)
+    from openrlhf.view.cases import Hints, PromptStyle, of_prompts, of_rollouts, prompts_of
+
+    hints = Hints(tokenizer, args.answer_template, args.wrong_answer or "")
+    if args.rollouts:
+        wanted = True if args.right else False if args.wrong else None
+        cases = of_rollouts(Path(args.rollouts), hints, args.step, args.prompt_index, wanted, args.limit)
+    else:
+        style = PromptStyle(
+            args.input_key, args.label_key, args.response_key, args.input_template, args.apply_chat_template
+        )
+        if args.prompt:
+            own = {args.input_key: args.prompt, args.label_key: args.answer, "response": args.response}
+            style = replace(style, response_key=None if args.response is None else "response")
+            prompts, responses = prompts_of([own], tokenizer, style)
+        else:
+            prompts, responses = prompts_of(args.data, tokenizer, style, args.limit)
+        if responses is None:
+            from openrlhf.view.cases import write
+
+            precision = "bfloat16" if args.bf16 else "float32"
+            responses = write(args.model, prompts, precision, args.sampling_temperature, args.max_new_tokens, args.seed)
+        cases = of_prompts(prompts, responses, hints)
     cases = [case for case in cases if case.response_ids]
     if not cases:
         raise UserError("there is no response with a token to look at")
     return cases
-
-
-def _saved(args: argparse.Namespace, tokenizer: Any) -> list["Case"]:
-    from openrlhf.trainer.rollout_files import origin_of, read_steps, rollout_folder
-    from openrlhf.view.token_picture import Case
-
-    cases: list[Case] = []
-    vocabulary = origin_of("", tokenizer, "")["vocabulary"]
-    for file in read_steps(rollout_folder(Path(args.rollouts)), args.step):
-        if file.origin.get("vocabulary") != vocabulary:
-            raise UserError(f"{file.path} holds token ids of another tokenizer, that of {file.origin.get('model')}")
-        for row in file.rows:
-            right = (row["reward"] or 0.0) > 0.5
-            wanted = args.prompt_index is None or row["prompt_index"] in args.prompt_index
-            if not wanted or (args.right and not right) or (args.wrong and right):
-                continue
-            if len(cases) == args.limit:
-                return cases
-            hint = tuple(row["hint_ids"]) or _hint(args, tokenizer, row["label"])
-            title = f"step {row['step']}, prompt {row['prompt_index']}, sample {row['sample']}"
-            cases.append(
-                Case(
-                    title=title,
-                    prompt=row["prompt"],
-                    answer=row["label"],
-                    prompt_ids=tuple(row["prompt_ids"]),
-                    response_ids=tuple(row["token_ids"]),
-                    hint=hint,
-                    wrong_hint=_wrong_hint(args, tokenizer),
-                    wrong_answer=args.wrong_answer or "",
-                    right=right,
-                    columns=file.columns(row),
-                )
-            )
-    return cases
-
-
-def _written(args: argparse.Namespace, tokenizer: Any) -> list["Case"]:
-    from openrlhf.config.rules import settled_template
-    from openrlhf.datasets.prompts import as_text, build_prompts, field
-    from openrlhf.datasets.sources import load_records
-    from openrlhf.view.token_picture import Case
-
-    if args.prompt:
-        input_key, label_key, response_key = "prompt", "answer", "response" if args.response is not None else None
-        records: list[dict[str, Any]] = [{"prompt": args.prompt, "answer": args.answer, "response": args.response}]
-    else:
-        input_key, label_key, response_key = args.input_key, args.label_key, args.response_key
-        records = load_records(args.data)[: args.limit]
-    template, _ = settled_template(args.input_template, args.apply_chat_template)
-    made = build_prompts(
-        records,
-        tokenizer,
-        max_tokens=2**31,
-        input_key=input_key,
-        label_key=label_key,
-        input_template=template,
-        apply_chat_template=args.apply_chat_template,
-    )
-    prompts = list(made.prompts)
-    if response_key:
-        texts = [as_text(field(records[p.index], response_key, "--response_key", p.index), response_key, p.index)
-                 for p in prompts]  # fmt: skip
-        responses = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    else:
-        responses = _sampled(args, [prompt.token_ids for prompt in prompts])
-    return [
-        Case(
-            title=f"problem {prompt.index}",
-            prompt=prompt.text,
-            answer=prompt.label,
-            prompt_ids=prompt.token_ids,
-            response_ids=response,
-            hint=_hint(args, tokenizer, prompt.label),
-            wrong_hint=_wrong_hint(args, tokenizer),
-            wrong_answer=args.wrong_answer or "",
-        )
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
-
-
-def _hint(args: argparse.Namespace, tokenizer: Any, answer: str) -> tuple[int, ...]:
-    from openrlhf.trainer.assembly import hint_ids
-
-    return hint_ids(tokenizer, args.answer_template.replace("{answer}", answer))
-
-
-def _wrong_hint(args: argparse.Namespace, tokenizer: Any) -> tuple[int, ...]:
-    return _hint(args, tokenizer, args.wrong_answer) if args.wrong_answer else ()
-
-
-def _sampled(args: argparse.Namespace, prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """What --model writes."""
-    from openrlhf.rollout.engine import Request, Sampling
-    from openrlhf.rollout.hf_engine import HfEngine
-    from openrlhf.utils.seeding import derive_seed
-
-    engine = HfEngine(args.model, dtype="bfloat16" if args.bf16 else "float32")
-    requests = [Request((n,), ids, derive_seed(args.seed, "explain", n)) for n, ids in enumerate(prompts)]
-    sampling = Sampling(temperature=args.sampling_temperature, max_new_tokens=args.max_new_tokens)
-    made = {done.key[0]: done.token_ids for batch in engine.generate(requests, sampling) for done in batch}
-    return [made[n] for n in range(len(prompts))]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ from openrlhf.trainer.checkpoint import checkpoints_in
 
 OWNER_FILE = ".run.json"
 SAMPLES_FILE = "samples.jsonl"
+REPORT_FILE = "report.html"
+LOG_FOLDER = "log"
+PLAN_FILE = f"{LOG_FOLDER}/plan.txt"
+NOTES_FILE = f"{LOG_FOLDER}/notes.jsonl"
 
 
 @dataclass(frozen=True)
