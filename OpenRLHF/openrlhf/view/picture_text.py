@@ -9,7 +9,7 @@ from openrlhf.view.token_picture import Picture
 # Backgrounds of a 256-colour terminal for tokens that the answer makes less and more likely, by _STEPS.
 _LESS, _MORE = (224, 217, 210, 203), (194, 157, 120, 77)
 _STEPS = (0.25, 0.75, 1.5, 3.0)  # nats
-_SHOWN = 6
+_SHOWN, _TELLING = 6, 0.05
 
 
 def as_text(pictures: Sequence[Picture], colours: bool) -> str:
@@ -64,8 +64,8 @@ def _strongest(picture: Picture) -> list[str]:
     known.sort(key=lambda pair: pair[1]["log_w"])
     lines = []
     for title, chosen in (
-        ("likelier with the answer", [pair for pair in reversed(known) if pair[1]["log_w"] > 0][:_SHOWN]),
-        ("less likely", [pair for pair in known if pair[1]["log_w"] < 0][:_SHOWN]),
+        ("likelier with the answer", [pair for pair in reversed(known) if pair[1]["log_w"] > _TELLING][:_SHOWN]),
+        ("less likely", [pair for pair in known if pair[1]["log_w"] < -_TELLING][:_SHOWN]),
     ):
         if chosen:
             lines.append(f"  {title}:")
