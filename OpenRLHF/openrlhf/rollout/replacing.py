@@ -3,13 +3,13 @@
 Requests carry their own seeds, so whoever answers, and beside what, samples the same.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from openrlhf.rollout.engine import Completion, Key, Request, Sampling
 from openrlhf.rollout.errors import EngineError
 from openrlhf.rollout.pool import EnginePool
+from openrlhf.utils.console import note
 
 T = TypeVar("T")
 REPLACEMENTS = 3  # within one call; more are no accident
@@ -79,6 +79,6 @@ class ReplacingPool:
         return call()
 
     def _replace(self, error: EngineError) -> None:
-        print(f"note: {str(error).splitlines()[0]}: it is started anew and asked again.", file=sys.stderr, flush=True)
+        note(f"{str(error).splitlines()[0]}: it is started anew and asked again.")
         self._pool.replace(error.engine, self._start)
         self._deliver(self._pool.engines)

@@ -1,7 +1,6 @@
 """Whether a run may continue from a checkpoint: both configurations, compared flag by flag before anything loads."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from openrlhf.config.training import CheckpointConfig, LoggingConfig, PlanConfig
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import Record, Saved, find_saved
 from openrlhf.trainer.state import OfflineState, TrainerState
+from openrlhf.utils.console import note
 
 S = TypeVar("S", bound=TrainerState | OfflineState)
 
@@ -70,7 +70,7 @@ def hinting_at_checkpoints(config: TrainConfig) -> Iterator[None]:
         latest = next((f for f in (parent / "_actor" / "latest", parent / "latest") if f.is_file()), None)
         if latest is not None:
             tag = latest.read_text(encoding="utf-8", errors="replace").strip()
-            print(f"note: the same command with --load_checkpoint continues from {tag}.", file=sys.stderr, flush=True)
+            note(f"the same command with --load_checkpoint continues from {tag}.")
         raise
 
 

@@ -1,7 +1,6 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils import signals
+from openrlhf.utils.console import note
 from openrlhf.utils.tally import Tally
 
 ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
@@ -140,13 +140,13 @@ class RLTrainer:
         """
         action, said = self.config.policy.on_anomaly, f"step {step}: {'; '.join(wrong)}"
         if action == "warn":
-            print(f"note: {said}.", file=sys.stderr, flush=True)
+            note(f"{said}.", step)
             return False
         saved = find_saved(checkpoint_folders(self.config), TrainerState)
         if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")
-        print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
+        note(f"{said}: back to {saved.tag}, with half the rate.", step)
         self.roles.memory.enter("update")
         groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
         for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):

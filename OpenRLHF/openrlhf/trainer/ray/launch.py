@@ -36,6 +36,7 @@ from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.run_log import rl_log
 from openrlhf.trainer.state import TrainerState
+from openrlhf.utils.console import waiting
 from openrlhf.utils.ray_connection import connect, disconnect
 
 
@@ -53,7 +54,8 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
         log = rl_log(config, prepared.tokenizer, start.state.run)
         log.truncate_to(start.state.step if start.tag else -1)
         cleanup.callback(disconnect)
-        connect()
+        with waiting("starting Ray"):
+            connect()
         _send_by_value(config)
         shares = place(layout(config))
         groups = start_roles(config, shares, cleanup)
@@ -74,7 +76,9 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
         )
         cleanup.callback(grader.close)
-        load_models(config, pool, groups, memory)
+        names = ", ".join(f"{group.world_size} × {name}" for name, group in groups.items())
+        with waiting(f"loading {names}" + (f", {len(actors)} engine(s)" if actors else "")):
+            load_models(config, pool, groups, memory)
         if start.tag:
             for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
                 group.call("load_checkpoint", str(folder), start.tag)
