@@ -206,7 +206,7 @@ def _memory(config: RLConfig, shapes: Mapping[str, ModelShape], gpu_gib: float |
         f"  model       {shape.parameters / 1e6:.1f} M parameters, {shape.layers} layers, width {shape.width}, "
         f"vocabulary {shape.vocabulary}",
         f"  memory      actor rank, at most about {most:.1f} GiB at a time: "
-        + ", ".join(f"{holding.name} {holding.gib:.1f}" for holding in own),
+        + ", ".join(f"{holding.name} {holding.gib:.1f}" for holding in own if holding.gib >= 0.05),
     ]
     engine = {holding.name: holding.gib for holding in engine_holdings(config, shape, gpu_gib)}
     if gpu_gib is None:

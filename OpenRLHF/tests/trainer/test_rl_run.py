@@ -12,6 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from openrlhf.trainer.rollout_files import read_steps
+from openrlhf.view.runs import read_run
 from toy_models import save_toy
 
 # Rewards a random model can get: half of its responses, a fixed half.
@@ -67,7 +68,8 @@ def without_times(row: dict) -> dict:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> list[dict]:
     """A run of three steps that nothing interrupts."""
-    run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy", "--save_rollouts")
+    output = run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy", "--save_rollouts")
+    (folder / "whole.txt").write_text(output)
     return metrics(folder, "whole")
 
 
@@ -93,6 +95,25 @@ def test_a_run_writes_metrics_checkpoints_samples_and_a_loadable_model(folder: P
     assert any((trained[name] != start[name]).any() for name in start)
     assert AutoTokenizer.from_pretrained(folder / "whole").eos_token_id == 256
     assert GenerationConfig.from_pretrained(folder / "whole").eos_token_id == 256
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_run_prints_its_own_lines_alone_and_ends_with_a_report(folder: Path, whole: list[dict]) -> None:
+    lines = (folder / "whole.txt").read_text().splitlines()
+    own = ("Plan", "  ", "note: ", "starting Ray … ", "loading 2 × actor, 1 engine(s) … ", "step ", "Done: 3 steps in ")
+    assert [line for line in lines if not line.startswith(own)] == []
+    steps = [line for line in lines if line.startswith("step ")]
+    assert [line.split(" | ")[0] for line in steps] == ["step 1/3", "step 2/3", "step 3/3"]
+    assert max(map(len, steps)) <= 100
+    for noise in ("Warning", "WARNING", "INFO", "dashboard", "NUMA", "riton", "pid=", "\x1b", "Loading weights"):
+        assert not any(noise in line for line in lines), noise
+    assert f"  report   {folder / 'whole' / 'report.html'}" in lines
+    log = (folder / "whole" / "log" / "output.log").read_text(errors="replace")
+    assert "Started a local Ray instance" in log
+    assert len(read_run(folder / "whole").rationales) == 24
+    assert "12 prompts" in read_run(folder / "whole").plan
+    assert (folder / "whole" / "report.html").stat().st_size > 1e6
 
 
 @pytest.mark.vllm
