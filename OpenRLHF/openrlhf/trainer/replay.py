@@ -78,6 +78,7 @@ class Replay(RolloutMaker):
                     logprobs=tuple(row["engine_logprobs"]),
                     finish_reason=row["finish_reason"],
                     text=row["text"],
+                    versions=tuple(row["versions"]),
                     reward=math.nan if row["reward"] is None else row["reward"],
                 )
             )

@@ -35,7 +35,7 @@ _KINDS = {
     "finish_reason": "text",
     "trained": "bool",
     "hint_ids": "ids",
-    "version": "int64",
+    "versions": "ids",
 }
 FIELDS = tuple(_KINDS)
 
@@ -164,7 +164,7 @@ def _row(step: int, rollout: Rollout, names: Sequence[str]) -> dict[str, Any]:
         "finish_reason": rollout.finish_reason,
         "trained": rollout.trained,
         "hint_ids": rollout.hint,
-        "version": getattr(rollout, "version", step - 1),
+        "versions": rollout.versions,
         **{COLUMN + name: list(rollout.columns[name]) if name in rollout.columns else None for name in names},
     }
 

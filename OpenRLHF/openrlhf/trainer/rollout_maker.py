@@ -95,4 +95,5 @@ class RolloutMaker:
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             text=completion.text,
+            versions=completion.versions,
         )

@@ -89,7 +89,19 @@ def test_saved_rollouts_bring_their_tokens_hints_and_advantages(folder: Path, ca
     prompt = Prompt(3, "2 + 2 =", tuple(tokenizer("2 + 2 =")["input_ids"]), "4")
     ids, hint = tuple(tokenizer("four")["input_ids"]), tuple(tokenizer(" (4)")["input_ids"])
     kept = [
-        Rollout(prompt, 0, ids, (-1.0,) * 4, "stop", "four", 1.0, True, hint, {"advantage": [0.5, 0.25, 0.0, -1.0]}),
+        Rollout(
+            prompt,
+            0,
+            ids,
+            (-1.0,) * 4,
+            "stop",
+            "four",
+            1.0,
+            (0,) * 4,
+            True,
+            hint,
+            {"advantage": [0.5, 0.25, 0.0, -1.0]},
+        ),
         Rollout(prompt, 1, ids[:2], (-1.0,) * 2, "stop", "fo", 0.0),
     ]
     RolloutWriter(folder / "run" / "rollouts", origin_of("m", tokenizer, "")).write(7, kept)
