@@ -13,7 +13,7 @@ from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import Sampling
-from openrlhf.trainer.anomalies import AnomalyWatch
+from openrlhf.trainer.anomalies import AnomalyWatch, broken
 from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
 from openrlhf.trainer.gpu_memory import GpuMemory
@@ -29,6 +29,7 @@ from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
 
 ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
+SKIPS = 3  # in a row
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class RLTrainer:
         )
         self.progress = Progress(plan.steps, state.step)
         self.watch = AnomalyWatch()
+        self.skipped = 0  # steps in a row
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
@@ -114,6 +116,10 @@ class RLTrainer:
             prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
             metrics = {**rollout_metrics(prepared), **figures}
             memory.enter("update")
+            kl_coef = self.state.kl_coef
+            if self.config.policy.on_anomaly == "skip":
+                for group in self.trained:
+                    group.call("remember")
             metrics.update(self.update(prepared))
         if "train/kl" in metrics:
             target = self.config.kl.kl_target
@@ -122,16 +128,18 @@ class RLTrainer:
             memory.enter("sync")
             metrics.update(self.sync_weights())
             memory.enter("generate")
-        metrics.update(self.evaluate(step))
+        if not broken(metrics):  # engines that compute with such weights end the run
+            metrics.update(self.evaluate(step))
         self.report(metrics, rollouts)
         wrong = self.watch.look(metrics)
-        if wrong and self.mend(step, wrong):
+        if wrong and self.mend(step, wrong, kl_coef):
             return
+        self.skipped = 0
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
 
-    def mend(self, step: int, wrong: Sequence[str]) -> bool:
-        """Does what --on_anomaly says; whether the step was taken back.
+    def mend(self, step: int, wrong: Sequence[str], kl_coef: float) -> bool:
+        """Does what --on_anomaly says; whether the step was taken back. kl_coef: before it.
 
         A step that was taken back has used up its prompts and its place in the schedule: the same step would only end
         the same way.
@@ -140,20 +148,36 @@ class RLTrainer:
         if action == "warn":
             print(f"note: {said}.", file=sys.stderr, flush=True)
             return False
+        if action == "skip" and self.skipped < SKIPS:
+            print(f"note: {said}: its updates are taken back.", file=sys.stderr, flush=True)
+            self.skipped += 1
+            self.state.kl_coef = kl_coef
+            self.put_back()
+            return True
         saved = find_saved(checkpoint_folders(self.config), TrainerState)
-        if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
+        if action in ("stop", "skip") or saved is None or self.state.rollbacks == ROLLBACKS:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")
         print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
-        self.roles.memory.enter("update")
-        groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
-        for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
-            group.call("load_checkpoint", str(folder), saved.tag)
         self.state.kl_coef, self.state.rollbacks = saved.state.kl_coef, self.state.rollbacks + 1
+        self.put_back(saved.tag)
+        return True
+
+    @property
+    def trained(self) -> list[RoleGroup]:
+        return [group for group in (self.roles.policy, self.roles.critic) if group is not None]
+
+    def put_back(self, tag: str | None = None) -> None:
+        """Policy and critic go back to a checkpoint, or to where they were before this step; engines follow."""
+        self.roles.memory.enter("update")
+        for group, folder in zip(self.trained, checkpoint_folders(self.config), strict=True):
+            if tag is None:
+                group.call("undo")
+            else:
+                group.call("load_checkpoint", str(folder), tag)
         self.roles.memory.enter("sync")
         self.sync_weights()
         self.roles.memory.enter("generate")
-        return True
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Optimiser steps of policy and critic; a batch with nothing to train on moves the schedule and nothing else.

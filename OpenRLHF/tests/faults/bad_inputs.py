@@ -186,7 +186,6 @@ OLD: dict[str, dict[str, object]] = {
     "actor_learning_rate": {"actor_learning_rate": 1e-3},
     "lora_rank": {"lora_rank": 8},
     "pretrain": {"pretrain": "/elsewhere"},
-    "rank(s)": {"ranks": 2},
     "advantage_estimator": {"advantage_estimator": "rloo"},
 }
 
@@ -206,8 +205,7 @@ def cases() -> Iterator[Case]:
     for name, (source, says) in FUNCTIONS.items():
         yield Case(3, f"reward: {name}", RL, says, (), write("reward.py", source), early=False)
     for name, changed in OLD.items():
-        says = f"{name} (it was written by 2)" if name == "rank(s)" else f"--{name} "
-        yield Case(6, f"continued with another {name}", RL, says, RESUME, checkpoint(**changed))
+        yield Case(6, f"continued with another {name}", RL, f"--{name} ", RESUME, checkpoint(**changed))
     for name, text in STATES.items():
         says = "No other checkpoint is left"
         yield Case(8, f"state: {name}", RL, says, RESUME, broken_state(text))
