@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
-from openrlhf.utils.atomic import publish, write_atomically
+from openrlhf.utils.atomic import partial, publish, write_atomically
 
 S = TypeVar("S")
 
@@ -18,6 +19,7 @@ STATE_FILE = "trainer_state.json"
 UNSAVED = "final_model"  # where a model lies that could not be written to --save_path
 _TAG = re.compile(r"global_step(\d+)$")
 _HF_COPY = re.compile(r"global_step(\d+)_hf$")
+_UNFINISHED = re.compile(r"global_step(\d+)\.partial$")
 
 
 def tag_of(step: int) -> str:
@@ -106,6 +108,9 @@ def rotate_checkpoints(parent: Path, keep: int, step: int, run: str) -> None:
     """
     own = [folder for number, folder in _by_step(parent, _TAG) if number <= step and _run_of(folder) == run]
     _remove_first(own, keep)
+    for number, folder in _by_step(parent, _UNFINISHED):  # of runs that were killed while they wrote or removed it
+        if number <= step:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def rotate_hf_copies(parent: Path, keep: int, step: int) -> None:
@@ -167,7 +172,10 @@ def _candidates(parent: Path, steps: list[int]) -> Iterator[int]:
 
 def _remove_first(folders: list[Path], keep: int) -> None:
     for folder in folders[:-keep] if keep > 0 else []:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Renamed first: half a checkpoint must not look like one.
+        shutil.rmtree(partial(folder), ignore_errors=True)
+        os.replace(folder, partial(folder))
+        shutil.rmtree(partial(folder), ignore_errors=True)
 
 
 def _by_step(parent: Path, pattern: re.Pattern) -> list[tuple[int, Path]]:

@@ -27,10 +27,10 @@ def write_pieces(folder: Path, kind: str, rank: int, pieces: Pieces, notes: Mapp
     held = {name: piece for name, piece in pieces.items() if piece.tensor.numel()}
     if not held:
         return
-    metadata = {"starts": json.dumps({name: piece.start for name, piece in held.items()})}
-    metadata["notes"] = json.dumps(dict(notes or {}))
+    # One entry: safetensors writes several in any order, and the same state should be the same bytes.
+    about = {"starts": {name: piece.start for name, piece in held.items()}, "notes": dict(notes or {})}
     tensors = {name: piece.tensor.detach().cpu().clone() for name, piece in held.items()}
-    save_file(tensors, folder / f"{kind}_rank{rank}.safetensors", metadata)
+    save_file(tensors, folder / f"{kind}_rank{rank}.safetensors", {"pieces": json.dumps(about)})
 
 
 def read_pieces(folder: Path, kind: str, rank: int, pieces: Pieces) -> dict[str, float]:
@@ -50,8 +50,8 @@ def read_pieces(folder: Path, kind: str, rank: int, pieces: Pieces) -> dict[str,
     for file in sorted(folder.glob(f"{kind}_rank*.safetensors"), key=lambda file: (file.name != own, file.name)):
         try:
             with safe_open(file, "pt") as opened:
-                metadata = opened.metadata()
-                starts, notes = json.loads(metadata["starts"]), json.loads(metadata["notes"])
+                about = json.loads(opened.metadata()["pieces"])
+                starts, notes = about["starts"], about["notes"]
                 for name in missing.keys() & starts.keys():
                     missing[name] -= _copy(opened.get_slice(name), starts[name], pieces[name])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

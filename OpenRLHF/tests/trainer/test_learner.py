@@ -230,7 +230,7 @@ def assembled(folder: Path) -> dict[str, torch.Tensor]:
     for file in sorted((folder / "global_step1").glob("*.safetensors")):
         kind = file.name.split("_rank")[0]
         with safe_open(file, "pt") as opened:
-            starts = json.loads(opened.metadata()["starts"])
+            starts = json.loads(opened.metadata()["pieces"])["starts"]
             for name, start in starts.items():
                 parts.setdefault(f"{kind}/{name}", []).append((start, opened.get_tensor(name)))
     whole = {}
