@@ -25,7 +25,8 @@ from toy_models import save_toy
 
 REWARD = "def reward_func(queries, prompts, labels):\n    return [float(sum(q.encode()) % 2) for q in queries]\n"
 PARTS = {"driver": "", "rank": "PolicyWorker", "engine": "EngineActor"}
-WINDOW_S = 6.0  # a kill comes within so many seconds after its part is there
+WINDOW_S = 4.0  # a kill comes within so many seconds after the next step was logged,
+WHILE_LOADING = 0.2  # or at this rate after its part is there
 
 
 def make_folder(folder: Path, steps: int) -> None:
@@ -117,14 +118,13 @@ def disturbed(folder: Path, name: str, kills: int, seed: int, flags: Sequence[st
     run = Run(folder, name, *flags)
     while hit.total() < kills and run.process.poll() != 0:
         part = list(PARTS)[hit.total() % len(PARTS)]
-        wait = draw.uniform(0, WINDOW_S)
-        appeared = time.monotonic() + 120
-        while run.process.poll() is None and time.monotonic() < appeared:
-            if run.processes(PARTS[part] or "PolicyWorker"):
+        wait, loading = draw.uniform(0, WINDOW_S), draw.random() < WHILE_LOADING
+        before, limit = len(run.rows()), time.monotonic() + 300
+        while run.process.poll() is None and time.monotonic() < limit:
+            there = run.processes(PARTS[part] or "PolicyWorker")
+            if there and (loading or len(run.rows()) > before):
                 break
             time.sleep(0.05)
-        if part == "driver" and draw.random() < 0.3:
-            wait = 0.0  # at once, while the ranks load
         time.sleep(wait)
         if run.process.poll() is None:
             step = len(run.rows())
@@ -133,7 +133,8 @@ def disturbed(folder: Path, name: str, kills: int, seed: int, flags: Sequence[st
                 hit[part] += 1
             else:
                 hit[part] += bool(run.kill(PARTS[part]))
-            print(f"kill {hit.total()}: {part} after {wait:.2f} s, {step} steps logged", flush=True)
+            when = "loading" if loading else "training"
+            print(f"kill {hit.total()}: {part}, {when}, {step} steps logged", flush=True)
         if part != "engine" or run.process.poll() is not None:
             if part == "rank":
                 run.process.wait(timeout=120)  # it names the rank, and ends
