@@ -96,7 +96,7 @@ def given_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
 
 def _first_parser(command: str) -> argparse.ArgumentParser:
     """Knows only what decides which flags there are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     for _, flag in _run_flags(command, {}):
         if flag.name != CHOOSES_METHOD:
             parser.add_argument(f"--{flag.name}")

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
@@ -57,7 +57,7 @@ class Record:
         """
         try:
             found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{STATE_FILE} cannot be read ({error})") from None
         record = typed(cls, found, STATE_FILE)
         for name, size in record.files.items():
@@ -85,13 +85,19 @@ def typed(kind: type[S], values: Any, what: str) -> S:
         raise ValueError(f"{what} holds something else than {', '.join(hints)}")
     for name, value in values.items():
         wanted = get_origin(hints[name]) or hints[name]
-        number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
-        if not number and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+        inner = (get_args(hints[name]) or (str, Any))[1] if wanted is dict else Any
+        if not _is(value, wanted) or (inner is not Any and not all(_is(one, inner) for one in value.values())):
             raise ValueError(f"{what}: {name} is {value!r}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ValueError(f"{what}: {error}") from None
+
+
+def _is(value: Any, wanted: type) -> bool:
+    """Whole numbers are numbers; truth values are none."""
+    kinds = (int, float) if wanted is float else (wanted,)
+    return isinstance(value, kinds) and (wanted is bool or not isinstance(value, bool))
 
 
 def publish_checkpoint(parent: Path, step: int, keep: int, run: str = "") -> None:
@@ -136,16 +142,18 @@ def checkpoints_in(parent: Path) -> list[Path]:
     return [f for f in found if any(kind.match(f.name.removesuffix(".partial")) for kind in (_TAG, _HF_COPY))]
 
 
-def find_saved(parents: Sequence[Path], kind: type[S]) -> Saved[S] | None:
+def find_saved(parents: Sequence[Path], kind: type[S], back: int = 0) -> Saved[S] | None:
     """The newest usable checkpoint below the first of `parents`; None where there is none at all.
 
     It is the one that `latest` names, or where that cannot be used the one before it. parents: folders that must all
-    have it, of the policy and of the critic. kind: of the loop's state.
+    have it, of the policy and of the critic. kind: of the loop's state. back: how many usable ones to pass over, as
+    far as there are older ones.
 
     Raises:
         UserError: there are checkpoints, but none can be used.
     """
     notes, first = [], parents[0]
+    found: Saved[S] | None = None
     steps = [number for number, _ in _by_step(first, _TAG)] if first.is_dir() else []
     if not steps:
         return None
@@ -156,7 +164,12 @@ def find_saved(parents: Sequence[Path], kind: type[S]) -> Saved[S] | None:
         except ValueError as error:
             notes.append(f"{first / tag_of(step)} cannot be used: {error}.")
             continue
-        return Saved(tag_of(step), records[0], state, tuple(notes))
+        found = Saved(tag_of(step), records[0], state, tuple(notes))
+        if back == 0:
+            break
+        back -= 1
+    if found is not None:
+        return found
     raise UserError(f"{' '.join(notes)} No other checkpoint is left: start anew with --overwrite")
 
 

@@ -13,7 +13,7 @@ from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import Sampling
-from openrlhf.trainer.anomalies import AnomalyWatch, broken
+from openrlhf.trainer.anomalies import WINDOW, AnomalyWatch, broken
 from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
 from openrlhf.trainer.gpu_memory import GpuMemory
@@ -29,7 +29,7 @@ from openrlhf.utils import signals
 from openrlhf.utils.tally import Tally
 
 ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
-SKIPS = 3  # in a row
+SKIPS = 3  # within as many steps as are remembered
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RLTrainer:
         )
         self.progress = Progress(plan.steps, state.step)
         self.watch = AnomalyWatch()
-        self.skipped = 0  # steps in a row
+        self.skipped: list[int] = []
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
@@ -134,7 +134,6 @@ class RLTrainer:
         wrong = self.watch.look(metrics)
         if wrong and self.mend(step, wrong, kl_coef):
             return
-        self.skipped = 0
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
 
@@ -148,13 +147,16 @@ class RLTrainer:
         if action == "warn":
             print(f"note: {said}.", file=sys.stderr, flush=True)
             return False
-        if action == "skip" and self.skipped < SKIPS:
+        recent = [number for number in self.skipped if number > step - WINDOW]
+        if action == "skip" and len(recent) < SKIPS:
             print(f"note: {said}: its updates are taken back.", file=sys.stderr, flush=True)
-            self.skipped += 1
+            self.skipped = [*recent, step]
             self.state.kl_coef = kl_coef
             self.put_back()
             return True
-        saved = find_saved(checkpoint_folders(self.config), TrainerState)
+        # Each time further back: a slow drift has begun before it is seen.
+        back = self.state.rollbacks if action == "rollback" else 0
+        saved = find_saved(checkpoint_folders(self.config), TrainerState, back)
         if action in ("stop", "skip") or saved is None or self.state.rollbacks == ROLLBACKS:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")

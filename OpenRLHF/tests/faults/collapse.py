@@ -59,7 +59,7 @@ def run(folder: str, action: str) -> None:
     own.mkdir()
     flags = ("--advantage_estimator", "intro", "--intro_estimator", "exact", "--hinted_eval_steps", "2")
     flags += ("--num_episodes", "3", "--on_anomaly", action)
-    flags += ("--save_steps", "1", "--max_ckpt_num", "2", "--ckpt_path", str(own / "ckpt"))
+    flags += ("--save_steps", "10", "--max_ckpt_num", "3", "--ckpt_path", str(own / "ckpt"))
     init_process_group()
     try:
         compare(Method(action, flags), "long", 0, seed / "data", seed / "base", own)

@@ -107,7 +107,7 @@ def trainer(folder: Path, action: str) -> RLTrainer:
     made = object.__new__(RLTrainer)
     made.config = config_of(folder, "--on_anomaly", action)
     made.state = TrainerState(step=3, optimizer_steps=6, kl_coef=0.5)
-    made.skipped = 0
+    made.skipped = []
     made.roles = SimpleNamespace(policy=Group(), critic=None, memory=SimpleNamespace(enter=lambda phase: None))  # type: ignore[assignment]
     return made
 
@@ -141,11 +141,22 @@ def test_rolling_back_loads_the_checkpoint_goes_on_with_the_next_step_and_ends_a
         made.mend(3, WRONG, 0.0)
 
 
-def test_skipping_takes_the_updates_back_and_ends_after_three_steps_in_a_row(tmp_path: Path) -> None:
+def test_each_rollback_goes_further_back_as_far_as_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step, config_of(tmp_path))
+    made = trainer(tmp_path, "rollback")
+    for _ in range(3):
+        made.mend(3, WRONG, 0.0)
+    loaded = [call[2] for call in made.roles.policy.calls if call[0] == "load_checkpoint"]  # type: ignore[attr-defined]
+    assert loaded == ["global_step2", "global_step1", "global_step1"]
+
+
+def test_skipping_takes_the_updates_back_and_ends_after_three_among_ten_steps(tmp_path: Path) -> None:
     made = trainer(tmp_path, "skip")
-    for times in (1, 2, 3):
-        assert made.mend(3, WRONG, 0.25) is True
-        assert (made.skipped, made.state.kl_coef) == (times, 0.25)
+    for step in (3, 7, 10):
+        assert made.mend(step, WRONG, 0.25) is True
+        assert made.state.kl_coef == 0.25
     assert made.roles.policy.calls == [("undo",), ("sync_weights",)] * 3  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"there is no checkpoint \(--on_anomaly skip\)"):
-        made.mend(3, WRONG, 0.25)
+        made.mend(12, WRONG, 0.25)
+    assert made.mend(13, WRONG, 0.25) is True  # step 3 is long ago
