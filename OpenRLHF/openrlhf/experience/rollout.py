@@ -10,6 +10,8 @@ from openrlhf.experience.prompt import Prompt
 class Rollout:
     """One sampled rationale and its reward (NaN where grading failed).
 
+    versions: one per token, the step whose update gave the weights that sampled it; 0 for the starting model.
+
     Added while a step is assembled for training: `trained`, whether the method trains on it; `hint`, the token ids that
     the posterior reads before it; `columns`, numbers for its tokens, such as advantages, by name.
     """
@@ -21,6 +23,7 @@ class Rollout:
     finish_reason: str
     text: str
     reward: float = float("nan")
+    versions: tuple[int, ...] = ()
     trained: bool = False
     hint: tuple[int, ...] = ()
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -28,8 +28,10 @@ TokenLoss = Callable[[Scores, "slice | Tensor"], Tensor]
 EXACT_LOGITS = 16
 # Positions whose posterior logits are held at once where only some of them are wanted.
 _POSTERIOR_ROWS = 256
-# Rows of the weight whose 16-bit gradient is held at once before it is added to the float32 one.
-_WEIGHT_ROWS = 16384
+# Tokens of the vocabulary whose 16-bit logits or gradients are held at once, where there is a float32 tensor for all.
+_BLOCK = 4096
+# Positions that are worked on at once where an operation needs further memory for each.
+_FEW_ROWS = 16
 _FLOAT32_PRODUCTS = hasattr(torch.ops.aten.mm, "dtype")
 
 
@@ -81,7 +83,7 @@ class _ChunkedScores(torch.autograd.Function):
         posterior_head: ScoringHead,
     ) -> tuple[Tensor, ...]:
         ctx.spec, ctx.posterior_head = spec, posterior_head
-        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head)
+        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head, _Workspace(hidden.device))
         out = _empty_scores(hidden, spec)
         with _gathered(posterior_head, weight):
             for part in chunks.parts():
@@ -93,11 +95,12 @@ class _ChunkedScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, posterior_hidden, candidates = ctx.saved_tensors
-        chunks = _Chunks(hidden, weight, bias, ctx.spec.again(candidates), posterior_hidden, ctx.posterior_head)
+        space, spec = _Workspace(hidden.device), ctx.spec.again(candidates)
+        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, ctx.posterior_head, space)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
         with _gathered(ctx.posterior_head, weight):
             for part in chunks.parts():
-                gradients.add(part, chunks.read(part).logit_gradients(*(grad[part] for grad in grads[:3])))
+                gradients.add(part, chunks.read(part).logit_gradients(*(grad[part] for grad in grads[:3])), space)
         return (*gradients.scaled(None), None, None, None)
 
 
@@ -115,7 +118,8 @@ class _ChunkedLoss(torch.autograd.Function):
         posterior_head: ScoringHead,
         token_loss: TokenLoss,
     ) -> tuple[Tensor, ...]:
-        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head)
+        space = _Workspace(hidden.device)
+        chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head, space)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
         out = _empty_scores(hidden, spec)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
@@ -124,9 +128,8 @@ class _ChunkedLoss(torch.autograd.Function):
                 chunk = chunks.read(part)
                 loss, grads = _differentiated(token_loss, chunk.scores, part)
                 total += loss
-                gradients.add(part, chunk.logit_gradients(*grads))
+                gradients.add(part, chunk.logit_gradients(*grads), space)
                 _fill(out, part, chunk.scores)
-                del chunk  # or two would be alive while the next one is read
         ctx.gradients = gradients
         ctx.mark_non_differentiable(*out)
         return (*out, total)
@@ -149,6 +152,26 @@ def _differentiated(token_loss: TokenLoss, scores: Scores, part: slice) -> tuple
     return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 
 
+class _Workspace:
+    """Memory in which one chunk after another is computed.
+
+    On the CPU a fresh tensor of this size is new pages, which the system clears one by one: that took longer than the
+    arithmetic on them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._blocks: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def take(self, name: str, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[rows, columns], with whatever stands there; until the next `take` of the same name and dtype."""
+        block = self._blocks.get((name, dtype))
+        if block is None or block.numel() < rows * columns:
+            block = torch.empty(rows * columns, dtype=dtype, device=self._device)
+            self._blocks[name, dtype] = block
+        return block[: rows * columns].view(rows, columns)
+
+
 class _Layer(NamedTuple):
     """An output layer's parameters: logits over temperature, in float32."""
 
@@ -156,17 +179,18 @@ class _Layer(NamedTuple):
     bias: Tensor | None
     temperature: float
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[t, vocabulary], a fresh tensor."""
+    def logits(self, hidden: Tensor, space: _Workspace, name: str) -> Tensor:
+        """[t, vocabulary], in the place of that name."""
+        logits = space.take(name, len(hidden), len(self.weight))
         if hidden.dtype == torch.float32:
-            logits = nn.functional.linear(hidden, self.weight, self.bias)
+            torch.mm(hidden, self.weight.T, out=logits)
         elif hidden.is_cuda and _FLOAT32_PRODUCTS:
-            logits = torch.mm(hidden, self.weight.T, out_dtype=torch.float32)
-            if self.bias is not None:
-                logits += self.bias
+            torch.mm(hidden, self.weight.T, out_dtype=torch.float32, out=logits)
         else:
-            logits = nn.functional.linear(hidden, self.weight, self.bias).float()
+            for own, rows in zip(logits.split(_BLOCK, 1), self.weight.split(_BLOCK), strict=True):
+                own.copy_(torch.mm(hidden, rows.T, out=space.take("block", len(own), len(rows), hidden.dtype)))
         if self.bias is not None:
+            logits += self.bias
             logits.clamp_(min=torch.finfo(torch.float32).min)  # a token that a bias of −∞ excludes: 0 · ℓ must be 0
         if self.temperature != 1.0:
             logits.div_(self.temperature)
@@ -178,10 +202,11 @@ class _Layer(NamedTuple):
         """Puts exact logits in the place of rounded ones, for `tokens` [t, m]."""
         if not self._rounded(hidden) or not tokens.numel():
             return
-        exact = (self.weight[tokens].float() @ hidden.float()[:, :, None])[:, :, 0]
-        if self.bias is not None:
-            exact += self.bias[tokens]
-        logits.scatter_(1, tokens, exact / self.temperature)
+        for own, states, asked in zip(*(x.split(_FEW_ROWS) for x in (logits, hidden, tokens)), strict=True):
+            exact = (self.weight[asked].float() @ states.float()[:, :, None])[:, :, 0]
+            if self.bias is not None:
+                exact += self.bias[asked]
+            own.scatter_(1, asked, exact / self.temperature)
 
     @staticmethod
     def _rounded(hidden: Tensor) -> bool:
@@ -221,8 +246,9 @@ class _Chunks:
         spec: ScoreSpec,
         posterior_hidden: Tensor | None,
         posterior_head: ScoringHead,
+        space: _Workspace,
     ) -> None:
-        self._hidden, self._posterior_hidden, self._spec = hidden, posterior_hidden, spec
+        self._hidden, self._posterior_hidden, self._spec, self._space = hidden, posterior_hidden, spec, space
         self._layer = _Layer(weight, bias, spec.temperature)
         self._posterior_head = posterior_head
 
@@ -232,8 +258,9 @@ class _Chunks:
         return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
     def read(self, part: slice) -> _Chunk:
+        """Its tensors with a vocabulary dimension are overwritten when the next part is read."""
         hidden, spec, layer = self._hidden[part], self._spec.part(part), self._layer
-        logits = layer.logits(hidden)
+        logits = layer.logits(hidden, self._space, "q")
         targets = spec.targets[:, None]
         layer.correct_(logits, hidden, targets)
         candidates = _candidates(logits, spec)
@@ -257,11 +284,10 @@ class _Chunks:
         size = len(hidden) if spec.cross_entropy else _POSTERIOR_ROWS
         blocks = []
         for own, asked, rows in zip(hidden.split(size), wanted.split(size), measured.split(size), strict=True):
-            logits = layer.logits(own)
+            logits = layer.logits(own, self._space, "p")
             layer.correct_(logits, own, asked)
             block = _normalised(logits, asked, rows.nonzero()[:, 0])
             blocks.append(block if spec.cross_entropy else block._replace(probs=logits.new_empty((0, 0))))
-            del logits, block  # or two would be alive
         return blocks[0] if len(blocks) == 1 else _Distribution(*map(torch.cat, zip(*blocks, strict=True)))
 
 
@@ -276,7 +302,8 @@ class _Distribution(NamedTuple):
 
 def _normalised(logits: Tensor, wanted: Tensor, rows: Tensor | slice) -> _Distribution:
     """Takes `logits` over: the probabilities come in their place."""
-    chosen, measured = logits.gather(1, wanted), logits[rows].clone()
+    chosen = logits.gather(1, wanted)
+    measured = logits[rows].clone() if isinstance(rows, slice) else logits[rows]
     peak, place = logits.max(1, keepdim=True)
     # The fused kernel works row by row, so on the CPU its result may take its input's place (a test watches that).
     probs = torch.softmax(logits, 1, out=logits) if logits.is_cpu else torch.softmax(logits, 1)
@@ -291,10 +318,9 @@ def _scores(
     zeros = torch.zeros_like(q.chosen[:, 0])
     entropy, kl = torch.full_like(zeros, torch.nan), zeros if p is None else torch.full_like(zeros, torch.nan)
     rows = spec.measured_rows
-    entropy[rows] = -_sum_products(q.measured.exp(), q.measured)
+    entropy[rows] = -_expectation(q.measured, q.measured)
     if p is not None:
-        probs = p.measured.exp()
-        kl[rows] = _sum_products(probs, p.measured) - _sum_products(probs, q.measured)
+        kl[rows] = _expectation(p.measured, p.measured) - _expectation(p.measured, q.measured)
     return Scores(
         target_logprobs=q.chosen[:, 0],
         candidate_logprobs=q.chosen[:, 1:],
@@ -316,22 +342,49 @@ class _Gradients:
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, needed: tuple[bool, ...]) -> None:
         self._inputs = (hidden, weight, bias)
         self._hidden = torch.empty_like(hidden) if needed[0] else None
-        self._weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
+        self._weight = torch.empty_like(weight, dtype=torch.float32) if needed[1] else None
+        self._added = 0.0  # the factor of what stands in the weight's gradient: nothing yet
         self._bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needed[2] else None
 
-    def add(self, part: slice, grad_logits: Tensor) -> None:
+    def add(self, part: slice, grad_logits: Tensor, space: _Workspace) -> None:
         """grad_logits: float32 [t, vocabulary]."""
         hidden, weight, _ = self._inputs
         if self._bias is not None:
             self._bias += grad_logits.sum(0)
-        rounded = grad_logits.to(hidden.dtype)
+        if hidden.dtype != torch.float32 and not (hidden.is_cuda and _FLOAT32_PRODUCTS):
+            self._add_rounded(part, grad_logits, space)
+        else:
+            rounded = grad_logits.to(hidden.dtype)
+            if self._hidden is not None:
+                torch.mm(rounded, weight, out=self._hidden[part])
+            if self._weight is not None and hidden.dtype == torch.float32:
+                self._weight.addmm_(rounded.T, hidden[part], beta=self._added)
+            elif self._weight is not None:
+                product = torch.mm(rounded.T, hidden[part], out_dtype=torch.float32)
+                self._weight = self._weight.add_(product) if self._added else product
+        self._added = 1.0
+
+    def _add_rounded(self, part: slice, grad_logits: Tensor, space: _Workspace) -> None:
+        """Where products of 16-bit numbers are 16-bit numbers: one block of the vocabulary after another."""
+        hidden, weight, _ = self._inputs
+        states = torch.zeros_like(hidden[part], dtype=torch.float32)
+        totals = (None,) * len(weight) if self._weight is None else self._weight.split(_BLOCK)
+        for own, rows, total in zip(grad_logits.split(_BLOCK, 1), weight.split(_BLOCK), totals, strict=False):
+            block = space.take("block", len(own), len(rows), hidden.dtype).copy_(own)
+            if self._hidden is not None:
+                states += block @ rows
+            if total is not None:
+                product = torch.mm(
+                    block.T, hidden[part], out=space.take("weight", len(rows), rows.shape[1], hidden.dtype)
+                )
+                total.add_(product) if self._added else total.copy_(product)
         if self._hidden is not None:
-            torch.mm(rounded, weight, out=self._hidden[part])
-        if self._weight is not None:
-            _add_product_(self._weight, rounded.T, hidden[part])
+            self._hidden[part] = states
 
     def scaled(self, factor: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Hands the gradients over, times the scalar `factor`."""
+        if self._weight is not None and not self._added:
+            self._weight.zero_()
         # On the CPU it costs nothing to see that the whole weight needs no pass.
         found = (self._hidden, self._weight, self._bias)
         if factor is not None and not (factor.is_cpu and float(factor) == 1.0):
@@ -343,18 +396,6 @@ class _Gradients:
             for gradient, like in zip(found, self._inputs, strict=True)
         )
         return hidden, weight, bias
-
-
-def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, with a float32 total."""
-    if right.dtype == torch.float32:
-        total.addmm_(left, right)
-    elif right.is_cuda and _FLOAT32_PRODUCTS:
-        total += torch.mm(left, right, out_dtype=torch.float32)
-    else:
-        for start in range(0, total.shape[0], _WEIGHT_ROWS):
-            rows = slice(start, start + _WEIGHT_ROWS)
-            total[rows] += left[rows] @ right
 
 
 def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
@@ -414,9 +455,10 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
     return torch.bmm(left[:, None], right[:, :, None])[:, 0, 0]
 
 
-def _sum_products(p: Tensor, log_p: Tensor) -> Tensor:
-    """Σ p log p over the vocabulary with 0 · (−∞) = 0."""
-    return (p * log_p).nan_to_num_(nan=0.0).sum(-1)
+def _expectation(log_p: Tensor, values: Tensor) -> Tensor:
+    """[m]: Σ_a p(a) v(a) over the vocabulary, with 0 · (−∞) = 0."""
+    blocks = zip(log_p.split(_FEW_ROWS), values.split(_FEW_ROWS), strict=True)
+    return torch.cat([own.exp().mul_(value).nan_to_num_(nan=0.0).sum(-1) for own, value in blocks])
 
 
 def _gathered(head: ScoringHead, weight: Tensor) -> AbstractContextManager:

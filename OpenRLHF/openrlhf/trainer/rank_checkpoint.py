@@ -1,6 +1,7 @@
 """A learner's state on disk: what each rank holds, and the loop's own state as JSON."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from openrlhf.utils.atomic import partial
 _OPTIMIZER = "optimizer"
 
 
-def save_learner(learner: Learner, parent: str, step: int, state: dict[str, Any], keep: int) -> None:
+def save_learner(
+    learner: Learner, parent: str, step: int, state: dict[str, Any], keep: int, files: Mapping[str, str] = {}
+) -> None:
     """Collective: writes {parent}/global_step{step}, makes it the latest, and removes the oldest beyond `keep`.
 
-    state: the loop's own, with `run`, whose checkpoint this is. keep: 0 keeps all.
+    state: the loop's own, with `run`, whose checkpoint this is. keep: 0 keeps all. files: further ones by name, with
+    their texts.
     """
     folder = partial(Path(parent) / tag_of(step))
     first = dist.get_rank() == 0
@@ -36,6 +40,8 @@ def save_learner(learner: Learner, parent: str, step: int, state: dict[str, Any]
             write_pieces(folder, kind, rank, average.pieces())
     dist.barrier()
     if first:
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
         run = state.get("run", "")
         Record(run, state, settings_of(learner.config), dist.get_world_size()).write(folder)
         publish_checkpoint(Path(parent), step, keep, run)

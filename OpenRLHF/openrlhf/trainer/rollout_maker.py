@@ -90,4 +90,5 @@ class RolloutMaker:
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             text=completion.text,
+            versions=completion.versions,
         )
