@@ -217,6 +217,16 @@ def test_the_scores_of_ragged_hints_are_those_of_one_row_after_the_other() -> No
             torch.testing.assert_close(scores.contrast_candidate_logprobs[own], wrong.gather(1, likeliest))
 
 
+def test_without_a_posterior_there_are_none_of_its_likeliest_tokens() -> None:
+    """As when rollouts are scored before they are trained on."""
+    head, hidden = ScoringHead(6, 11), torch.randn(4, 6, requires_grad=True)
+    batch = collate([Example((1,) * 5, (1, 2, 3, 4), 1.0)], CPU)
+    scores = Scores(*head(hidden, of(SDPO()).spec(batch)))
+    assert scores.candidates.shape == (4, 0)
+    torch.testing.assert_close(scores.target_logprobs, head(hidden).log_softmax(-1)[:, 1])
+    scores.target_logprobs.sum().backward()
+
+
 # --- RLSD
 
 
