@@ -13,8 +13,9 @@ from openrlhf.config.settings import with_flags
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.early_rows import check_prompts
+from openrlhf.trainer.outlook import ahead_outlook
 from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
-from openrlhf.trainer.run_folders import claimed
+from openrlhf.trainer.run_folders import claimed, metrics_file
 from openrlhf.trainer.state import TrainerState
 
 
@@ -28,6 +29,8 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         from openrlhf.trainer.preparation import prepare  # torch: not for --help
 
         prepare(config).report(notes)
+        if outlook := ahead_outlook(metrics_file(config)):
+            print(outlook)
         return
     with claimed(config) as folders:
         start = started(config, folders.run)

@@ -97,6 +97,12 @@ def _of_reinforcement(config: RLConfig) -> Iterator[tuple[str, str]]:
         yield "api_key_file", "no server gives the rewards"
     if config.reward.sources != [BUILT_IN_GRADER]:
         yield "reward_policy", "the built-in grader does not give the rewards"
+    if not config.rollout.rollout_ahead:
+        yield "rollout_inflight", "without --rollout_ahead nobody generates when weights come"
+    correction = config.rollout.off_policy_correction
+    for name, kind in (("correction_cap", "tis"), ("correction_range", "icepop")):
+        if correction != kind:
+            yield name, f"--off_policy_correction is {correction}, not {kind}"
     yield from _of_kl(config)
 
 

@@ -62,6 +62,10 @@ class RLMethodConfig(MethodConfig):
     default_reward: ClassVar[str | None] = None
     takes_pretraining: ClassVar[bool] = False
 
+    def trained_temperature(self, config: Any) -> float:
+        """At which the loss takes the policy's log-probabilities."""
+        return config.rollout.scored_temperature
+
     def frozen_copies(self, reference: bool) -> int:
         """Models of the policy's size that stand beside it. reference: the reference model is one of them."""
         return int(reference)

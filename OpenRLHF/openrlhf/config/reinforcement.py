@@ -62,6 +62,27 @@ class RolloutConfig:
     )
     prompt_max_len: int = setting(1024, "Longest prompt in tokens; longer ones are dropped and counted.", at_least=1)
     generate_max_len: int = setting(1024, "Longest response in tokens.", at_least=1)
+    rollout_ahead: int = setting(
+        0,
+        "Generate so many rollout batches while earlier ones are trained on: their weights are as many steps old. 0:"
+        " engines and ranks take turns.",
+        at_least=0,
+    )
+    rollout_inflight: str = setting(
+        "finish",
+        "Responses that are being written when new weights come: finish with the old ones (the update waits), or"
+        " continue with the new ones (vLLM).",
+        choices=("finish", "continue"),
+    )
+    off_policy_correction: str | None = setting(
+        None,
+        "Weights for tokens that an older policy sampled, or an engine that computes otherwise: none; tis, the ratio of"
+        " policy and sampler up to --correction_cap; icepop, the ratio where it lies in --correction_range, else 0."
+        " Without it tis with --rollout_ahead, else none.",
+        choices=("none", "tis", "icepop"),
+    )
+    correction_cap: float = setting(2.0, "Largest weight of tis.", more_than=0)
+    correction_range: tuple[float, float] = setting((0.5, 5.0), "Ratios that icepop keeps.", nargs=2)
     stop: tuple[str, ...] = setting(
         (),
         "Texts at which a response ends, besides the end-of-sequence token: their tokens are trained on, what follows"
@@ -73,6 +94,15 @@ class RolloutConfig:
     def scored_temperature(self) -> float:
         """Of the policy that is trained: greedy samples are scored at 1."""
         return self.temperature or 1.0
+
+    @property
+    def updates_in_flight(self) -> bool:
+        """Whether engines take weights while they generate."""
+        return self.rollout_ahead > 0 and self.rollout_inflight == "continue"
+
+    @property
+    def corrects(self) -> bool:
+        return self.off_policy_correction not in (None, "none")
 
 
 @dataclass(frozen=True)

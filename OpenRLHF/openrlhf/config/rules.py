@@ -47,7 +47,7 @@ def rl_rules(config: RLConfig) -> tuple[RLConfig, list[str]]:
         notes.append("--stop contains a backslash and an n: in bash, write $'…\\n…' for a line break.")
     if config.data.pretrain_data and not config.method.takes_pretraining:
         raise UserError(f"--pretrain_data: {config.method.title} adds no loss on plain text; remove it")
-    for rule in (_settle_engines, _settle_sleep):
+    for rule in (_settle_engines, _settle_sleep, _settle_ahead):
         config, said = rule(config)
         notes += said
     _check_placement(config)
@@ -274,6 +274,37 @@ def _settle_sleep(config: RLConfig) -> tuple[RLConfig, list[str]]:
     if config.placement.deepspeed_enable_sleep and stage != 3:
         raise UserError(f"--deepspeed_enable_sleep needs --zero_stage 3, found {stage}: change one of them")
     return config, notes
+
+
+def _settle_ahead(config: RLConfig) -> tuple[RLConfig, list[str]]:
+    """--rollout_ahead and the correction for tokens that another policy sampled."""
+    rollout = config.rollout
+    if rollout.off_policy_correction is None:
+        config = with_flags(config, off_policy_correction="tis" if rollout.rollout_ahead else "none")
+    if rollout.rollout_ahead and config.placement.colocate_all_models:
+        raise UserError(
+            f"--rollout_ahead {rollout.rollout_ahead}: engines cannot generate while the ranks train on the same GPUs:"
+            " remove --colocate_all_models, or --rollout_ahead"
+        )
+    engine = config.engine.rollout_engine
+    if rollout.updates_in_flight and (engine == "hf" or (engine == "auto" and not find_spec("vllm"))):
+        raise UserError(
+            "--rollout_inflight continue needs vLLM: the Hugging Face engine takes no weights within a batch; use"
+            " finish"
+        )
+    low, high = rollout.correction_range
+    if not 0 <= low < high:
+        raise UserError(f"--correction_range {low:g} {high:g} is no range of ratios: give two, the lower one first")
+    if config.rollout.corrects:
+        trained = config.method.trained_temperature(config)
+        if rollout.top_p < 1 or rollout.temperature != trained:
+            raise UserError(
+                f"--off_policy_correction {config.rollout.off_policy_correction} compares probabilities of sampler and"
+                f" policy, but responses are sampled with --temperature {rollout.temperature:g} --top_p"
+                f" {rollout.top_p:g} and trained on at {trained:g} without a cut: make them equal, or give"
+                " --off_policy_correction none"
+            )
+    return config, []
 
 
 def _check_placement(config: RLConfig) -> None:

@@ -106,9 +106,10 @@ class LocalPolicy(PolicyWorker):
         super().__init__(config, 0, 1)
         self._engine = engine
 
-    def sync_weights(self) -> dict[str, float]:
+    def sync_weights(self, version: int | None = None) -> dict[str, float]:
         started = time.monotonic()
         self._engine.load_weights(FullParameters(self.learner.network))
+        self._engine.finish_weight_update(version or 0)
         return {"seconds": time.monotonic() - started}
 
 

@@ -102,6 +102,9 @@ class Intro(ContrastedAnswer, CorrectOnly):
             names = " ".join(self.flag_prefix + name for name in ("num_candidates", "top_k", "clip_max"))
             yield names, "the exact estimator draws no candidates"
 
+    def trained_temperature(self, config: Any) -> float:
+        return self.temperature
+
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         if self.loss_aggregation == "token-mean":
             return token_mean(lengths)

@@ -18,5 +18,8 @@ class Raft(CorrectOnly):
     def describe(self, config: Any) -> str:
         return "RAFT: the likelihood of the correct rationales"
 
+    def trained_temperature(self, config: Any) -> float:
+        return 1.0
+
     def objective(self, config: RLConfig) -> Objective:
         return LikelihoodObjective("nll")

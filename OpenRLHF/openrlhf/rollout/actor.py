@@ -66,8 +66,8 @@ class EngineActor:
     def update_weights(self, update_info: Mapping[str, Any]) -> None:
         self._engine.update_weights(update_info)
 
-    def finish_weight_update(self) -> None:
-        self._engine.finish_weight_update()
+    def finish_weight_update(self, version: int) -> None:
+        self._engine.finish_weight_update(version)
 
     def transfer_info(self) -> dict[str, Any]:
         """The engine's `transfer_info`, and "node": the Ray node that it runs on."""
@@ -85,6 +85,7 @@ def actor_options(
     gpus_per_worker: float = 1.0,
     bundle_indices: Sequence[int] = (),
     threads: int = 1,
+    in_flight: bool = False,
 ) -> dict[str, Any]:
     """The options with which an `EngineActor` is to be created (`ray.remote(EngineActor).options(**these)`).
 
@@ -95,13 +96,16 @@ def actor_options(
     `placement_group_capture_child_tasks=True`.
 
     threads: CPU threads of the engine; more than one per core makes vLLM on the CPU many times slower.
+    in_flight: weights are taken while it generates.
     """
     environment = {"OMP_NUM_THREADS": str(threads), **SLEEPING}
+    concurrency = {"max_concurrency": 2} if in_flight else {}
     if tensor_parallel_size == 1:
         return {
             "num_cpus": 1,
             "num_gpus": gpus_per_worker,
             "runtime_env": {"env_vars": environment},
+            **concurrency,
         }
     if len(bundle_indices) != tensor_parallel_size:
         raise ValueError(
@@ -109,4 +113,4 @@ def actor_options(
         )
     environment["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, bundle_indices))
     environment["VLLM_RAY_PER_WORKER_GPUS"] = str(gpus_per_worker)
-    return {"num_cpus": 1, "num_gpus": 0, "runtime_env": {"env_vars": environment}}
+    return {"num_cpus": 1, "num_gpus": 0, "runtime_env": {"env_vars": environment}, **concurrency}

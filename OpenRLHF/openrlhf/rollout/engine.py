@@ -59,6 +59,7 @@ class Completion:
     finish_reason: "stop" (end-of-sequence, stop id or stop string) or "length".
     text: the decoded completion without special tokens and without the stop string; for reading and
         grading, never for training.
+    versions: one per token, which weights sampled it; as `finish_weight_update` called them, 0 before the first.
     """
 
     key: Key
@@ -66,6 +67,7 @@ class Completion:
     logprobs: tuple[float, ...]
     finish_reason: str
     text: str
+    versions: tuple[int, ...] = ()
 
 
 def before_stop(text: str, stops: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ class HfEngine:
     device: where to run; None takes the GPU if there is one.
     attn_implementation: as transformers names it: "sdpa", "flash_attention_2", …
     load_in_4bit: quantise the weights while loading (bitsandbytes, on a GPU).
+    sampled_logprobs: log-probabilities are those at the sampling temperature, not at 1.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class HfEngine:
         device: str | None = None,
         attn_implementation: str = "sdpa",
         load_in_4bit: bool = False,
+        sampled_logprobs: bool = False,
     ) -> None:
         import torch
 
@@ -66,7 +68,9 @@ class HfEngine:
         self._model.eval()
         self._can_sleep = enable_sleep and self.device.type == "cuda"
         self._max_num_seqs = max_num_seqs
+        self._sampled_logprobs = sampled_logprobs
         self._receiver: Any = None
+        self._version = 0
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Completion]]:
         """See `RolloutEngine.generate`; yields batch by batch, longest prompts first.
@@ -106,7 +110,8 @@ class HfEngine:
         for row, request in enumerate(batch):  # padded on the left, so that all rows end at the same place
             ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
             mask[row, width - len(request.prompt_ids) :] = 1
-        sampler = SeededSampler(sampling, [request.seed for request in batch], mask, self.device)
+        scale = sampling.temperature or 1.0 if self._sampled_logprobs else 1.0
+        sampler = SeededSampler(sampling, [request.seed for request in batch], mask, self.device, scale)
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=ids.to(self.device),
@@ -149,6 +154,7 @@ class HfEngine:
             logprobs=tuple(logprobs[: len(kept)]),
             finish_reason="length" if length is None else "stop",
             text=read_text(self._tokenizer, kept, ends) if text is None else text,
+            versions=(self._version,) * len(kept),
         )
 
     def _cut_at_stop_string(
@@ -213,8 +219,9 @@ class HfEngine:
                     raise ValueError(f"the engine's has shape {list(own[name].shape)}")
                 own[name].copy_(tensor)
 
-    def finish_weight_update(self) -> None:
+    def finish_weight_update(self, version: int) -> None:
         """Nothing to finish: weights are copied in place and no prefix is cached between calls."""
+        self._version = version
 
     def transfer_info(self) -> dict[str, Any]:
         """See `VllmEngine.transfer_info`."""

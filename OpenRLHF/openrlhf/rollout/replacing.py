@@ -4,6 +4,7 @@ Requests carry their own seeds, so whoever answers, and beside what, samples the
 """
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ REPLACEMENTS = 3  # within one call; more are no accident
 
 
 class ReplacingPool:
-    """An `EnginePool` with the same interface.
+    """An `EnginePool` with the same interface. One thread may generate while another sends weights.
 
     start: starts the engine of that number anew, in the place of the old one, and returns its handle.
     deliver: brings the present weights to all engines (handles).
@@ -26,6 +27,8 @@ class ReplacingPool:
         self._pool = pool
         self._start = start
         self._deliver = deliver
+        self._lock = threading.RLock()
+        self._replaced = self._noticed = 0
 
     @property
     def engines(self) -> list[Any]:
@@ -35,6 +38,7 @@ class ReplacingPool:
         """See `RolloutEngine.generate`. EngineError: more engines failed than are replaced."""
         missing: dict[Key, Request] = {request.key: request for request in requests}
         for attempt in range(REPLACEMENTS + 1):
+            before = self._replaced
             try:
                 for completions in self._pool.generate(list(missing.values()), sampling):
                     for completion in completions:
@@ -44,7 +48,7 @@ class ReplacingPool:
             except EngineError as error:
                 if attempt == REPLACEMENTS:
                     raise
-                self._replace(error)
+                self._replace(error, before)
 
     def sleep(self, keep_weights: bool) -> None:
         self._retried(lambda: self._pool.sleep(keep_weights))
@@ -59,26 +63,30 @@ class ReplacingPool:
         self._pool.shutdown()
 
     def heal(self) -> bool:
-        """Replaces engines that do not answer any more; whether there were any. Weights are delivered then."""
-        healed = False
-        for _ in range(REPLACEMENTS):
-            try:
-                self._pool.wait_until_ready()
-                break
-            except EngineError as error:
-                self._replace(error)
-                healed = True
+        """Replaces engines that do not answer any more; whether any was replaced since the last call, here or
+        elsewhere. Weights are delivered then."""
+        with self._lock:
+            self._retried(self._pool.wait_until_ready)
+            healed = self._replaced > self._noticed
+            self._noticed = self._replaced
         return healed
 
     def _retried(self, call: Callable[[], T]) -> T:
         for _ in range(REPLACEMENTS):
+            before = self._replaced
             try:
                 return call()
             except EngineError as error:
-                self._replace(error)
+                self._replace(error, before)
         return call()
 
-    def _replace(self, error: EngineError) -> None:
-        print(f"note: {str(error).splitlines()[0]}: it is started anew and asked again.", file=sys.stderr, flush=True)
-        self._pool.replace(error.engine, self._start)
-        self._deliver(self._pool.engines)
+    def _replace(self, error: EngineError, before: int) -> None:
+        """before: how many had been replaced when the failed call began; another thread may have been here since."""
+        with self._lock:
+            if self._replaced > before:
+                return
+            said = str(error).splitlines()[0]
+            print(f"note: {said}: it is started anew and asked again.", file=sys.stderr, flush=True)
+            self._pool.replace(error.engine, self._start)
+            self._deliver(self._pool.engines)
+            self._replaced += 1

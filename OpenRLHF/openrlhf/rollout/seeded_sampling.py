@@ -17,15 +17,20 @@ class SeededSampler(LogitsProcessor):
     decoding takes it.
 
     prompt_mask: [rows, width], zero where a prompt is padded: padding repeats nothing.
-    logprobs: per step, the chosen tokens' log-probabilities [rows] in float32, under the model's own
-        distribution (before repetition penalty, temperature, top-k and top-p).
+    logprobs: per step, the chosen tokens' log-probabilities [rows] in float32, under the model's own distribution
+        (before repetition penalty, temperature, top-k and top-p) at temperature `scale`.
     """
 
     def __init__(
-        self, sampling: Sampling, seeds: Sequence[int], prompt_mask: torch.Tensor, device: torch.device
+        self,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        prompt_mask: torch.Tensor,
+        device: torch.device,
+        scale: float = 1.0,
     ) -> None:
         self.logprobs: list[torch.Tensor] = []
-        self._temperature = sampling.temperature
+        self._temperature, self._scale = sampling.temperature, scale
         self._penalty = sampling.repetition_penalty
         self._prompt_mask = prompt_mask.bool().to(device)
         self._seen: torch.Tensor | None = None  # bool [rows, vocabulary]
@@ -42,7 +47,8 @@ class SeededSampler(LogitsProcessor):
         wanted = logits if self._penalty == 1.0 else self._penalised(input_ids, logits)
         choice = wanted.argmax(-1) if self._temperature == 0 else self._draw(input_ids, wanted)
         chosen = choice[:, None]
-        self.logprobs.append((logits.gather(1, chosen) - logits.logsumexp(-1, keepdim=True)).squeeze(1))
+        own = logits if self._scale == 1.0 else logits / self._scale
+        self.logprobs.append((own.gather(1, chosen) - own.logsumexp(-1, keepdim=True)).squeeze(1))
         return torch.full_like(scores, float("-inf")).scatter_(1, chosen, 0.0)
 
     def _penalised(self, input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ class EngineClient:
 
     rank_offsets: per engine, the rank of its first worker in the transfer group. vLLM's own client gives
         every engine the same one, which fits one engine only.
+    version: what the weights of the next transfer are called.
     """
 
     def __init__(self, engines: Sequence[Any], timeout_s: float) -> None:
@@ -19,6 +20,7 @@ class EngineClient:
         self._timeout_s = timeout_s
         self._pending: list[Any] = []
         self.rank_offsets: list[int] = []
+        self.version = 0
 
     def transfer_infos(self) -> list[dict[str, Any]]:
         return self._call("transfer_info", [()] * len(self._engines))
@@ -41,7 +43,7 @@ class EngineClient:
         self._call("update_weights", [(update_info,)] * len(self._engines))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self._call("finish_weight_update", [()] * len(self._engines))
+        self._call("finish_weight_update", [(self.version,)] * len(self._engines))
 
     def _call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         calls = [getattr(engine, method).remote(*given) for engine, given in zip(self._engines, arguments, strict=True)]

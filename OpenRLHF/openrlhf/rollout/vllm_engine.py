@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from openrlhf.rollout.model_files import (
     read_text,
     room,
 )
+from openrlhf.rollout.turns import Turns
 from openrlhf.utils.threads import set_threads
 
 # The engine core runs inside this process: an actor is already a process of its own, and weights arrive
@@ -43,6 +45,10 @@ class VllmEngine:
     max_num_seqs: completions that are generated at the same time.
     kv_cache_bytes: size of the cache on the CPU; None takes what `max_num_seqs` full sequences need, 1 GiB
         at most.
+    sampled_logprobs: log-probabilities are those of the distribution that was sampled from (temperature, cuts), not
+        the model's own.
+    in_flight: weights may also come from another thread while `generate` is at work: between two steps, and tokens go
+        on from the keys and values that older weights have left.
 
     Raises: UserError where vLLM is missing or the model cannot be used with it.
     """
@@ -62,6 +68,8 @@ class VllmEngine:
         sync_backend: str | None = None,
         max_num_seqs: int = 256,
         kv_cache_bytes: int | None = None,
+        sampled_logprobs: bool = False,
+        in_flight: bool = False,
     ) -> None:
         config = load_config(model_path)
         self.max_model_len = context_length(config, max_model_len)
@@ -69,7 +77,8 @@ class VllmEngine:
         self._tokenizer = load_tokenizer(model_path)
         self._ends = end_token_ids(model_path, self._tokenizer)
         self._can_sleep = enable_sleep and not on_cpu
-        self._calls = 0
+        self._calls = self._version = 0
+        self._turns = Turns()
         options: dict[str, Any] = {
             "model": model_path,
             "tokenizer": model_path,
@@ -80,7 +89,7 @@ class VllmEngine:
             "seed": seed,
             "enable_prefix_caching": enable_prefix_caching,
             "max_num_seqs": max_num_seqs,
-            "logprobs_mode": "raw_logprobs",
+            "logprobs_mode": "processed_logprobs" if sampled_logprobs else "raw_logprobs",
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
             "worker_extension_cls": "openrlhf.rollout.vllm_worker.WorkerExtension",
@@ -94,6 +103,9 @@ class VllmEngine:
             options["enable_sleep_mode"] = enable_sleep
         if tensor_parallel_size > 1 and os.environ.get("VLLM_RAY_BUNDLE_INDICES"):
             options["distributed_executor_backend"] = "ray"
+        if in_flight:
+            # A step's tokens are all known when it ends, so that each has the version of its weights.
+            options["async_scheduling"] = False
         if sync_backend is not None:
             options["weight_transfer_config"] = {"backend": sync_backend}
         self._llm = _start(options)
@@ -121,15 +133,29 @@ class VllmEngine:
         core = self._llm.llm_engine
         self._calls += 1
         waiting: dict[str, Request] = {}
+        version = self._version
+        older: dict[str, list[int]] = defaultdict(list)  # versions of the tokens before the present weights
+        with self._turns.step():
+            self._llm.reset_prefix_cache()  # of an update that came while there were requests
         try:
             for index, (request, how) in enumerate(zip(requests, parameters, strict=True)):
                 name = f"{self._calls}-{index}"
                 core.add_request(name, tokens_input(list(request.prompt_ids)), how)
                 waiting[name] = request
             while waiting:
-                done = [output for output in core.step() if output.finished]
+                with self._turns.step():
+                    if version != self._version:
+                        for name, count in _lengths(core).items():
+                            older[name] += [version] * (count - len(older[name]))
+                        version = self._version
+                    done = [output for output in core.step() if output.finished]
                 if done:
-                    yield [self._completion(waiting.pop(out.request_id), out, sampling) for out in done]
+                    yield [
+                        self._completion(
+                            waiting.pop(out.request_id), out, sampling, older.pop(out.request_id, []), version
+                        )
+                        for out in done
+                    ]
         finally:
             if waiting:
                 core.abort_request(list(waiting))
@@ -154,7 +180,10 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _completion(self, request: Request, output: Any, sampling: Sampling) -> Completion:
+    def _completion(
+        self, request: Request, output: Any, sampling: Sampling, older: list[int], version: int
+    ) -> Completion:
+        """older: versions of its first tokens, where they are not `version`."""
         (sample,) = output.outputs
         if sample.finish_reason not in ("stop", "length"):
             raise RuntimeError(f"vLLM gave request {request.key} up: {sample.finish_reason}")
@@ -168,6 +197,7 @@ class VllmEngine:
             text=sample.text
             if sampling.stop
             else read_text(self._tokenizer, ids, {*self._ends, *sampling.stop_token_ids}),
+            versions=(*older, *[version] * (len(ids) - len(older))),
         )
 
     def sleep(self, keep_weights: bool) -> None:
@@ -188,21 +218,25 @@ class VllmEngine:
     # Weight updates: the four calls of vLLM's own interface, and what the sender compares afterwards.
 
     def init_weight_transfer_engine(self, init_info: Mapping[str, Any]) -> None:
+        self._turns.end_update()  # of one that broke off
         self._llm.init_weight_transfer_engine({"init_info": dict(init_info)})
 
     def shutdown_weight_transfer_engine(self) -> None:
         self._llm.shutdown_weight_transfer_engine()
 
     def start_weight_update(self) -> None:
+        self._turns.begin_update()
         self._llm.start_weight_update()
 
     def update_weights(self, update_info: Mapping[str, Any]) -> None:
         self._llm.update_weights({"update_info": dict(update_info)})
 
-    def finish_weight_update(self) -> None:
+    def finish_weight_update(self, version: int) -> None:
         """Puts the new weights in place and forgets cached prefixes, which belong to the old ones."""
         self._llm.finish_weight_update()
         self._llm.reset_prefix_cache()
+        self._version = version
+        self._turns.end_update()
 
     def transfer_info(self) -> dict[str, Any]:
         """What a sender must know: how many workers receive, and the type of the weights ("bfloat16")."""
@@ -212,7 +246,8 @@ class VllmEngine:
 
     def parameter_checksums(self) -> list[dict[tuple[str, ...], int]]:
         """Per tensor-parallel rank, checksums of the weights in use; see `checksum.engine_checksums`."""
-        return self._llm.collective_rpc("parameter_checksums")
+        with self._turns.step():
+            return self._llm.collective_rpc("parameter_checksums")
 
 
 def _prepare_vllm(config: Any) -> bool:
@@ -242,6 +277,12 @@ def _start(options: dict[str, Any]) -> Any:
         return LLM(**options)
     except (ValueError, VLLMValidationError) as error:  # vLLM's own checks of model, lengths and memory
         raise UserError(f"vLLM cannot serve {options['model']}: {error}") from error
+
+
+def _lengths(core: Any) -> dict[str, int]:
+    """Tokens that each request has so far."""
+    states = core.output_processor.request_states.values()
+    return {state.external_req_id: len(state.detokenizer.output_token_ids) for state in states}
 
 
 def _head_size(config: Any) -> int:

@@ -193,10 +193,14 @@ class WeightSender:
             return "127.0.0.1"
         return ray.util.get_node_ip_address()
 
-    def send(self) -> SyncReport:
-        """Sends all weights to all engines and compares checksums. On every rank, together."""
+    def send(self, version: int = 0) -> SyncReport:
+        """Sends all weights to all engines and compares checksums. On every rank, together.
+
+        version: what engines call them from now on, see `Completion.versions`.
+        """
         if self._transport is None:
             raise WeightSyncError("send() before connect()")
+        self._client.version = version
         started = time.monotonic()
         self._within_limit("sending weights", self._transport.send_weights)
         metadata = self._wire.metadata()

@@ -12,6 +12,7 @@ from openrlhf.experience.example import Example, response_positions
 from openrlhf.experience.rollout import Rollout, groups
 from openrlhf.experience.words import TaskTokens
 from openrlhf.methods.base import method_of
+from openrlhf.objectives.correction import BEHAVIOUR
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.utils.seeding import derive_seed
 
@@ -70,15 +71,17 @@ class Assembler:
         first = next(train_batches(rollouts, optimizer.train_batch_size, seed=optimizer.seed, step=step))
         return {(rollout.prompt.index, rollout.sample) for rollout in first}
 
-    def examples(self, batch: Sequence[Rollout], step: int, on_policy: bool) -> list[Example]:
+    def examples(self, batch: Sequence[Rollout], step: int, first: bool) -> list[Example]:
         """What is trained on of one optimiser batch, with weights normalised over all of it; may be nothing.
 
-        on_policy: the policy has not moved since the rollouts, so that its log-probabilities should equal the
-            engine's; only then are those handed on for comparison.
+        first: the policy has not moved in this step. Where its weights are also those that sampled, its
+            log-probabilities should equal the engine's; only then are these handed on for comparison.
         """
         trained = [rollout for rollout in batch if rollout.trained]
         if not trained:
             return []
+        sampled = ["engine"] if first and all({*rollout.versions} <= {step - 1} for rollout in trained) else []
+        sampled += [BEHAVIOUR] if self._config.rollout.corrects else []
         weights = self._method.weights([len(rollout.token_ids) for rollout in trained], self._config)
         seed = self._config.optimizer.seed
         return [
@@ -89,7 +92,11 @@ class Assembler:
                 hints=rollout.hints,
                 hint_at=len(rollout.prompt.token_ids),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
+<<<<<<< HEAD
+                columns={**rollout.columns, **dict.fromkeys(sampled, rollout.logprobs)},
+=======
                 columns={**rollout.columns, **self._further(rollout, on_policy)},
+>>>>>>> methods
             )
             for rollout, weight in zip(trained, weights, strict=True)
         ]

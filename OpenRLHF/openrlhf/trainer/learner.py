@@ -20,6 +20,7 @@ from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scorer import ScoringHead, TokenLoss
 from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.objectives.base import AsideRow, Objective
+from openrlhf.objectives.correction import Correction
 from openrlhf.trainer.deepspeed_setup import (
     build_optimizer,
     deepspeed_config,
@@ -58,7 +59,7 @@ class Learner:
     """A DeepSpeed engine around a network and the objective that trains it. Every rank of the group has one.
 
     posterior: for objectives that need one. reference: for those that read the column "reference" where the examples
-    do not bring it. Both are set by the caller.
+    do not bring it. correction: of losses on tokens that another policy sampled. All are set by the caller.
     """
 
     def __init__(self, config: TrainConfig, network: Network, objective: Objective, learning_rate: float) -> None:
@@ -75,6 +76,7 @@ class Learner:
             self.engine.compile()
         self.posterior: Posterior | None = None
         self.reference: FrozenActor | None = None
+        self.correction: Correction | None = None
 
     def train_step(
         self,
@@ -198,16 +200,23 @@ class Learner:
         loss of a mixture of experts."""
         if isinstance(self.network, ScalarModel) or not objective.sums_over_tokens:
             outputs, balance = self._forward(objective, batch)
-            loss = objective.loss(outputs, batch, tally)
+            loss = self._corrected(objective, outputs, batch, tally)
             return loss, loss.detach(), balance
 
         def token_loss(scores: Scores, part: slice | Tensor) -> Tensor:
-            return objective.loss(scores, batch.part(part), Tally())  # the tally is of the whole micro-batch, below
+            # The tally is of the whole micro-batch, below.
+            return self._corrected(objective, scores, batch.part(part), Tally())
 
         scores, loss, balance = self._scores(objective, batch, token_loss)
         with torch.no_grad():
-            value = objective.loss(scores, batch, tally)
+            value = self._corrected(objective, scores, batch, tally)
         return loss, value, balance
+
+    def _corrected(self, objective: Objective, outputs: Scores | Tensor, batch: MicroBatch, tally: Tally) -> Tensor:
+        """The objective's loss, with the weights of tokens that another policy sampled corrected."""
+        if self.correction is not None and isinstance(outputs, Scores):
+            batch = self.correction.applied(outputs.target_logprobs, batch, tally)
+        return objective.loss(outputs, batch, tally)
 
     def _outputs(self, objective: Objective, batch: MicroBatch) -> Scores | Tensor:
         return self._forward(objective, batch)[0]

@@ -1,6 +1,6 @@
 """One rank of the policy: scores, trains, sends weights to the engines, saves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from openrlhf.experience.example import MicroBatches
 from openrlhf.methods.base import method_of
 from openrlhf.models.parameters import FullParameters
 from openrlhf.models.saving import save_pretrained
+from openrlhf.objectives.correction import Correction
 from openrlhf.objectives.likelihood import LikelihoodObjective
 from openrlhf.trainer.checkpoint import UNSAVED, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
@@ -34,9 +35,14 @@ class PolicyWorker(TrainingWorker):
         objective = method_of(config).objective(config)
         self.learner = Learner(config, actor, objective, config.policy.actor_learning_rate)
         supply_frozen_models(self.learner, config, pad)
+        rollout = config.rollout
+        if rollout.corrects:
+            bounds = (rollout.correction_cap, *rollout.correction_range)
+            self.learner.correction = Correction(str(rollout.off_policy_correction), *bounds)
         self.average = WeightAverage(actor, EMA_DECAY) if config.policy.enable_ema else None
         self._pretraining = LikelihoodObjective("ptx_loss")
         self.sender: WeightSender | None = None
+        self._version = 0
 
     def train_step(
         self,
@@ -68,15 +74,23 @@ class PolicyWorker(TrainingWorker):
         )
         self.sender.connect()
 
-    def sync_weights(self) -> dict[str, float]:
-        """Collective: sends all weights in place and compares checksums; returns what was measured on rank 0."""
+    def sync_weights(self, version: int | None = None) -> dict[str, float]:
+        """Collective: sends all weights in place and compares checksums; returns what was measured on rank 0.
+
+        version: the step that they come from; None where it is the last one again, for an engine that was replaced.
+        """
         assert self.sender is not None
-        report = self.sender.send()
+        self._version = self._version if version is None else version
+        report = self.sender.send(self._version)
         return {"seconds": report.seconds, "mib": report.nbytes / 2**20, "compared": float(report.compared)}
 
-    def save_checkpoint(self, parent: str, step: int, state: dict[str, Any]) -> None:
-        average = self.average
-        more = () if average is None else (lambda folder: average.save(folder / self._average_file),)
+    def save_checkpoint(self, parent: str, step: int, state: dict[str, Any], files: Mapping[str, str] = {}) -> None:
+        """files: further ones by name, with their texts."""
+        more: list[Callable[[Path], Any]] = []
+        if (average := self.average) is not None:
+            more.append(lambda folder: average.save(folder / self._average_file))
+        if self.rank == 0:
+            more.append(lambda folder: [(folder / name).write_text(text) for name, text in files.items()])
         save_learner(self.learner, parent, step, state, self.config.checkpoint.max_ckpt_num, more)
 
     def load_checkpoint(self, parent: str, tag: str) -> None:

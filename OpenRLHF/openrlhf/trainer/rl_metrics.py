@@ -43,6 +43,12 @@ def _solved(rollouts: Sequence[Rollout]) -> float:
     return sum(solved.values()) / len(solved)
 
 
+def version_lag(rollouts: Sequence[Rollout], step: int) -> float:
+    """By how many steps the weights that sampled a token are older than those that are trained, mean over tokens."""
+    lags = [step - 1 - version for rollout in rollouts for version in rollout.versions]
+    return sum(lags) / len(lags) if lags else 0.0
+
+
 def update_metrics(
     objective: Objective, tallies: Sequence[Tally], rate: float, skipped: int, skipped_in_all: int
 ) -> dict[str, float]:

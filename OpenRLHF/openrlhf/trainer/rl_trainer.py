@@ -20,9 +20,10 @@ from openrlhf.trainer.gpu_memory import GpuMemory
 from openrlhf.trainer.kl_controller import adapted
 from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.rl_evaluation import Evaluator
-from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary, update_metrics
+from openrlhf.trainer.rl_metrics import critic_metrics, rollout_metrics, summary, update_metrics, version_lag
 from openrlhf.trainer.role_group import RoleGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
+from openrlhf.trainer.rollout_queue import AHEAD_FILE, Batch, RolloutQueue, written
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils import signals
@@ -52,7 +53,17 @@ class RLTrainer:
     """prompts → rollouts → rewards → old log-probabilities, reference, values, advantages → update → weight sync →
     logs → checkpoint → evaluation."""
 
-    def __init__(self, plan: Plan, *, prompts: list[Prompt], roles: Roles, log: RunLog, state: TrainerState) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        prompts: list[Prompt],
+        roles: Roles,
+        log: RunLog,
+        state: TrainerState,
+        waiting: Sequence[Batch] = (),
+    ) -> None:
+        """waiting: rollouts that a checkpoint holds for the steps behind it."""
         self.plan = plan
         self.config = plan.config
         self.objective = method_of(plan.config).objective(plan.config)  # here only to name what the ranks tallied
@@ -70,6 +81,7 @@ class RLTrainer:
             max_new_tokens=rollout.generate_max_len,
             stop=rollout.stop,
         )
+        self.queue = RolloutQueue(self.make, self.sampler, rollout.rollout_ahead, state.step, waiting)
         self.progress = Progress(plan.steps, state.step)
         self.watch = AnomalyWatch()
 
@@ -83,9 +95,9 @@ class RLTrainer:
         self.roles.memory.enter("generate")
         if not self.state.step and self.config.logging.eval_steps > 0:
             self.log.metrics(0, self.roles.evaluator.evaluate(0))
-        for indices in self.sampler:
+        while (batch := self.next_batch()) is not None:
             self.state.step += 1
-            self.step([self.prompts[index] for index in indices])
+            self.step(batch)
             if (number := signals.requested()) is not None:
                 if not is_due(self.state.step, self.config.checkpoint.save_steps):
                     self.save(self.state.step)
@@ -97,17 +109,24 @@ class RLTrainer:
             self.roles.critic.call("save_model", f"{folder}_critic")
         self.log.close()
 
-    def step(self, prompts: list[Prompt]) -> None:
-        step = self.state.step
+    def make(self, indices: Sequence[int], step: int) -> list[Rollout]:
+        """The rollouts of a step."""
+        return self.roles.rollouts.make(
+            [self.prompts[index] for index in indices],
+            self.config.rollout.n_samples_per_prompt,
+            self.sampling,
+            purpose="rollout",
+            step=step,
+            on_progress=lambda count: self.progress.detail(f"{count} rationales"),
+        )
+
+    def next_batch(self) -> Batch | None:
         with self.progress.phase("generate"):
-            rollouts = self.roles.rollouts.make(
-                prompts,
-                self.config.rollout.n_samples_per_prompt,
-                self.sampling,
-                purpose="rollout",
-                step=step,
-                on_progress=lambda count: self.progress.detail(f"{count} rationales"),
-            )
+            return self.queue.take()
+
+    def step(self, batch: Batch) -> None:
+        step, rollouts = self.state.step, batch.rollouts
+        self.queue.begin()
         memory = self.roles.memory
         with self.progress.phase("train"):
             memory.enter("score")
@@ -115,20 +134,29 @@ class RLTrainer:
             metrics = {**rollout_metrics(prepared), **figures, **self.roles.rollouts.figures(step)}
             memory.enter("update")
             metrics.update(self.update(prepared))
+        if self.config.rollout.rollout_ahead:
+            metrics["train/version_lag"] = version_lag(rollouts, step)
         if "train/kl" in metrics:
             target = self.config.kl.kl_target
             self.state.kl_coef = adapted(self.state.kl_coef, metrics["train/kl"], target, len(rollouts))
+        if not self.config.rollout.updates_in_flight:
+            self.settle()
         with self.progress.phase("sync"):
             memory.enter("sync")
             metrics.update(self.sync_weights())
             memory.enter("generate")
         metrics.update(self.evaluate(step))
-        self.report(metrics, rollouts)
+        self.report(metrics, batch)
         wrong = self.watch.look(metrics)
         if wrong and self.mend(step, wrong):
             return
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
+
+    def settle(self) -> list[Batch]:
+        """Waits for what engines are still writing; the batches that wait for their steps."""
+        with self.progress.phase("generate"):
+            return self.queue.settle()
 
     def mend(self, step: int, wrong: Sequence[str]) -> bool:
         """Does what --on_anomaly says; whether the step was taken back.
@@ -173,7 +201,7 @@ class RLTrainer:
             number = self.state.optimizer_steps
             less = ROLLBACK_RATE**self.state.rollbacks
             rate, critic_rate = less * self.plan.learning_rate(number), less * self.plan.critic_learning_rate(number)
-            examples = self.roles.assembler.examples(batch, step, on_policy=not policy_tallies)
+            examples = self.roles.assembler.examples(batch, step, first=not policy_tallies)
             pending = []
             if examples and self.roles.critic is not None:
                 pending.append((critic_tallies, self.roles.critic.begin_train_step(examples, critic_rate)))
@@ -193,32 +221,35 @@ class RLTrainer:
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
         try:
-            report = self.roles.policy.call("sync_weights")[0]
+            report = self.roles.policy.call("sync_weights", self.state.step)[0]
         except RuntimeError:
             if not self.roles.heal():
                 raise
-            report = self.roles.policy.call("sync_weights")[0]
+            report = self.roles.policy.call("sync_weights", self.state.step)[0]
         return {f"sync/{name}": value for name, value in report.items()}
 
     def evaluate(self, step: int) -> dict[str, float]:
         if not self.roles.evaluator.is_due(step):
             return {}
+        self.settle()
         with self.progress.phase("evaluate"):
             return self.roles.evaluator.at(step)
 
-    def report(self, metrics: dict[str, float], rollouts: list[Rollout]) -> None:
+    def report(self, metrics: dict[str, float], batch: Batch) -> None:
         seconds = self.progress.step(summary(metrics))
-        generated = sum(len(rollout.token_ids) for rollout in rollouts)
-        metrics["perf/generate_tokens_per_s"] = generated / seconds["generate"]
+        generated = sum(len(rollout.token_ids) for rollout in batch.rollouts)
+        metrics["perf/generate_tokens_per_s"] = generated / batch.seconds
         metrics["perf/train_tokens_per_s"] = metrics.pop("trained_tokens", 0.0) / seconds["train"]
         metrics.update({f"time/{phase}_s": value for phase, value in seconds.items()})
         if is_due(self.state.step, self.config.logging.logging_steps):
             self.log.metrics(self.state.step, metrics)
-        self.log.samples(self.state.step, rollouts[: self.config.evaluation.num_sample_rationales])
+        self.log.samples(self.state.step, batch.rollouts[: self.config.evaluation.num_sample_rationales])
 
     def save(self, step: int) -> None:
         """A checkpoint to continue from, and with --save_hf_ckpt a copy in Hugging Face format."""
+        waiting = self.settle()
         self.state.sampler = self.sampler.state_dict()
+        files = {AHEAD_FILE: written(waiting)} if waiting else {}
         settings, critic = self.config.checkpoint, self.roles.critic
         parent = Path(settings.ckpt_path)
         if not settings.disable_ds_ckpt:
@@ -226,7 +257,9 @@ class RLTrainer:
             # ones may go only behind it.
             if critic is not None:
                 critic.call("save_checkpoint", str(parent / "_critic"), step, self.state.run, 0)
-            self.roles.policy.call("save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state))
+            self.roles.policy.call(
+                "save_checkpoint", str(parent / "_actor"), step, dataclasses.asdict(self.state), files
+            )
             if critic is not None:
                 rotate_checkpoints(parent / "_critic", settings.max_ckpt_num, step, self.state.run)
         if settings.save_hf_ckpt:

@@ -94,4 +94,5 @@ class RolloutMaker:
             logprobs=completion.logprobs,
             finish_reason=completion.finish_reason,
             text=completion.text,
+            versions=completion.versions,
         )

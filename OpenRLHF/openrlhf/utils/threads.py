@@ -12,12 +12,13 @@ SHARED_WIDTH = 256
 SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def set_threads(config: Any) -> None:
-    """As many as OMP_NUM_THREADS says, by default one per core, but one for a narrow model.
+def thread_count(config: Any, most: int | None = None) -> int:
+    """At most so many, by default one per core, but one for a narrow model. config: of transformers."""
+    return 1 if config.get_text_config().hidden_size < SHARED_WIDTH else max(1, most or os.cpu_count() or 1)
 
-    config: of transformers.
-    """
+
+def set_threads(config: Any) -> None:
+    """At most as many as OMP_NUM_THREADS says, in this thread and those that it starts; config: as above."""
     import torch
 
-    narrow = config.get_text_config().hidden_size < SHARED_WIDTH
-    torch.set_num_threads(1 if narrow else int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    torch.set_num_threads(thread_count(config, int(os.environ.get("OMP_NUM_THREADS") or 0)))

@@ -106,6 +106,11 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--generate_timeout",
             "--reward_workers",
             "--stop",
+            "--rollout_ahead",
+            "--rollout_inflight",
+            "--off_policy_correction",
+            "--correction_cap",
+            "--correction_range",
         }
         | {
             "--reward_timeout",

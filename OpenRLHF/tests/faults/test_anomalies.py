@@ -126,6 +126,6 @@ def test_rolling_back_loads_the_checkpoint_goes_on_with_the_next_step_and_ends_a
         assert (made.state.rollbacks, made.state.kl_coef) == (times, 0.0)
         assert (made.state.step, made.state.optimizer_steps) == (3, 6)
     calls = made.roles.policy.calls  # type: ignore[attr-defined]
-    assert calls[:2] == [("load_checkpoint", str(tmp_path / "_actor"), "global_step2"), ("sync_weights",)]
+    assert calls[:2] == [("load_checkpoint", str(tmp_path / "_actor"), "global_step2"), ("sync_weights", 3)]
     with pytest.raises(UserError, match="on_anomaly rollback"):
         made.mend(3, WRONG)

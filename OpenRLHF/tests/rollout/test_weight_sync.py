@@ -24,7 +24,8 @@ REQUESTS = [Request((i, 0), tuple(range(50 + i, 56 + 2 * i)), seed=90 + i) for i
 
 
 def start(engine, model_path, **options):
-    actor = ray.remote(EngineActor).options(**actor_options(gpus_per_worker=0))
+    in_flight = options.get("in_flight", False)
+    actor = ray.remote(EngineActor).options(**actor_options(gpus_per_worker=0, in_flight=in_flight))
     settings = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 8, "sync_backend": "gloo"}
     return actor.remote(model_path, engine, **{**settings, **options})
 
@@ -106,12 +107,33 @@ def test_both_engines_follow_the_trainer_through_several_updates(vllm_engine, hf
 @pytest.mark.slow
 def test_vllm_follows_a_trainer_whose_output_layer_is_not_tied(cluster, tmp_path):
     pytest.importorskip("vllm")
+    """And takes its weights while it generates: tokens go on from the keys and values of the old ones."""
+    pytest.importorskip("vllm")
     first, second = (save_tiny_qwen2(tmp_path / str(seed), seed, tied=False) for seed in (3, 4))
-    (engine,) = started(start("vllm", first))
-    trained = load(second)
+    (engine,) = started(start("vllm", first, in_flight=True, max_num_seqs=2, enable_prefix_caching=False))
+    old, trained = load(first), load(second)
     link = sender([engine], ModuleSource(trained))
     link.connect()
-    link.send()
+    requests = [Request((i, 0), tuple(range(50 + i, 56 + i)), seed=i) for i in range(40)]
+    stream = EnginePool([engine], stall_limit_s=60).generate(requests, Sampling(max_new_tokens=100))
+    found = [*next(stream)]
+    link.send(version=5)
+    found += [completion for part in stream for completion in part]
+    seen = [sorted({*completion.versions}) for completion in found]
+    assert [0] in seen
+    assert [5] in seen
+    mixed = [c for c, versions in zip(found, seen, strict=True) if versions == [0, 5]]
+    assert mixed
+    for completion in mixed:
+        count, prompt = completion.versions.count(0), requests[completion.key[0]].prompt_ids
+        assert completion.versions == (0,) * count + (5,) * (len(completion.token_ids) - count)
+        expected = forward_logprobs(old, prompt, completion.token_ids[:count])
+        with torch.no_grad():
+            cache = old(torch.tensor([[*prompt, *completion.token_ids[: count - 1]]]), use_cache=True).past_key_values
+            scores = trained(torch.tensor([completion.token_ids[count - 1 : -1]]), past_key_values=cache).logits[0]
+        later = torch.tensor(completion.token_ids[count:])[:, None]
+        expected = torch.cat([expected, scores.log_softmax(-1).gather(1, later)[:, 0]])
+        torch.testing.assert_close(torch.tensor(completion.logprobs), expected, rtol=0, atol=1e-4)
     assert_engine_has(engine, trained)
     ray.kill(engine)
 

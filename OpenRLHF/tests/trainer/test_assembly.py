@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,30 +167,39 @@ def test_failed_grades_and_empty_responses_are_not_trained_on() -> None:
     prepared, _ = method.prepare(batch, 1, 0.0)
     assert [bool(r.columns) for r in prepared] == [False, True, False, True]
     assert rollout_metrics(prepared)["train/kept"] == 2
-    assert [e.ids for e in method.examples(prepared, 1, on_policy=False)] == [(1, 2, 4), (1, 2, 5)]
+    assert [e.ids for e in method.examples(prepared, 1, first=False)] == [(1, 2, 4), (1, 2, 5)]
 
 
 def test_dynamic_filtering_leaves_groups_with_equal_rewards_out_and_the_others_count_for_more() -> None:
     method = gradient(dynamic_filtering=True)
     prepared, metrics = method.prepare(ROLLOUTS, 1, 0.0)
     assert metrics["train/filtered_groups"] == 1
-    examples = method.examples(prepared, 1, on_policy=True)
+    examples = method.examples(prepared, 1, first=True)
     assert [e.weight for e in examples] == [1 / (2 * 2), 1 / 2]
     assert examples[0].columns["engine"] == (-0.5, -0.5)
+
+
+def test_the_sampler_is_named_where_its_weights_may_not_be_the_policys() -> None:
+    method = gradient(off_policy_correction="tis")
+    prepared, _ = method.prepare([replace(r, versions=(0,) * len(r.token_ids)) for r in ROLLOUTS], 1, 0.0)
+    for step, first, names in ((1, True, {"engine", "behaviour"}), (2, True, {"behaviour"}), (1, False, {"behaviour"})):
+        for example in method.examples(prepared, step, first):
+            assert {*example.columns} - {"advantage", "return", "old_logprob"} == names
+            assert example.columns["behaviour"] == (-0.5,) * len(example.scored)
 
 
 def test_weights_are_a_mean_over_responses_of_the_mean_over_tokens_but_for_dr_grpo() -> None:
     for estimator, expected in (("group_norm", [1 / 8, 1 / 4, 1 / 12, 1 / 4]), ("dr_grpo", [1 / 40] * 4)):
         method = gradient(advantage_estimator=estimator)
         prepared, _ = method.prepare(ROLLOUTS, 1, 0.0)
-        assert [e.weight for e in method.examples(prepared, 1, on_policy=False)] == pytest.approx(expected)
+        assert [e.weight for e in method.examples(prepared, 1, first=False)] == pytest.approx(expected)
 
 
 def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
     method = Assembler(rl_config("raft", **FLAGS), byte_tokenizer(), POLICY)
     prepared, _ = method.prepare(ROLLOUTS, 1, 0.0)
     assert [r.trained for r in prepared] == [True, False, True, True]
-    examples = method.examples(prepared, 1, on_policy=False)
+    examples = method.examples(prepared, 1, first=False)
     assert [e.ids for e in examples] == [(1, 2, 3, 4), (1, 2, 6, 7, 8), (1, 2, 9)]
     assert all(e.hints == ((),) for e in examples)
     assert [e.weight for e in examples] == pytest.approx([1 / 6, 1 / 9, 1 / 3])
@@ -198,7 +208,7 @@ def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
 def test_the_posterior_of_intro_reads_the_answer_between_prompt_and_response() -> None:
     method = Assembler(rl_config(**FLAGS, intro_answer_template="<{answer}>"), byte_tokenizer(), POLICY)
     prepared, _ = method.prepare(ROLLOUTS[:2], 1, 0.0)
-    (example,) = method.examples(prepared, 1, on_policy=False)
+    (example,) = method.examples(prepared, 1, first=False)
     assert (example.hints, example.hint_at) == ((tuple(byte_tokenizer()("<a>")["input_ids"]),), 2)
     assert prepared[1].hints == ((),)  # a wrong response is not trained on
 

@@ -55,6 +55,23 @@ def run(folder: Path, name: str, *flags: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def kill_after_a_checkpoint(folder: Path, name: str, *flags: str) -> None:
+    killed = subprocess.Popen(
+        command(folder, name, *flags),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    latest = folder / f"{name}_ckpt" / "_actor" / "latest"
+    deadline = time.monotonic() + 300
+    while not latest.is_file() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert latest.is_file()
+
+
 def metrics(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
 
@@ -97,24 +114,41 @@ def test_a_run_writes_metrics_checkpoints_samples_and_a_loadable_model(folder: P
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(folder: Path, whole: list[dict]) -> None:
-    killed = subprocess.Popen(
-        command(folder, "killed"),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    latest = folder / "killed_ckpt" / "_actor" / "latest"
-    deadline = time.monotonic() + 300
-    while not latest.is_file() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert latest.is_file()
+    kill_after_a_checkpoint(folder, "killed")
     output = run(folder, "killed", "--load_checkpoint")
     assert "Continuing from" in output
     continued = metrics(folder, "killed")
     assert [row["step"] for row in continued] == [1, 2, 3]
+    assert [without_times(row) for row in continued] == [without_times(row) for row in whole]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_rollouts_made_ahead_are_a_step_older_and_go_on_with_weights_that_come_meanwhile(folder: Path) -> None:
+    flags = ("--rollout_ahead", "1", "--rollout_inflight", "continue", "--advantage_estimator", "group_norm")
+    run(folder, "ahead", *flags, "--init_kl_coef", "0", "--actor_num_gpus_per_node", "1")
+    rows = metrics(folder, "ahead")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert rows[0]["train/version_lag"] == 0
+    assert rows[0]["train/behaviour_ratio_max"] == pytest.approx(1, abs=1e-3)
+    for row in rows[1:]:
+        assert 0 < row["train/version_lag"] <= 1
+        assert "train/engine_gap_max" not in row  # policy and engine have different weights
+        assert 0.5 < row["train/behaviour_ratio"] < 2
+    waiting = folder / "ahead_ckpt" / "_actor" / "global_step2" / "rollouts_ahead.json"
+    assert len(json.loads(waiting.read_text())[0]["rollouts"]) == 8
+
+
+@pytest.mark.faults
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_run_with_rollouts_ahead_that_is_killed_continues_as_if_nothing_had_happened(folder: Path) -> None:
+    flags = ("--rollout_ahead", "1")
+    run(folder, "ahead_whole", *flags)
+    kill_after_a_checkpoint(folder, "ahead_killed", *flags)
+    run(folder, "ahead_killed", "--load_checkpoint", *flags)
+    whole, continued = metrics(folder, "ahead_whole"), metrics(folder, "ahead_killed")
+    assert [row["train/version_lag"] for row in whole] == [0, 1, 1]
     assert [without_times(row) for row in continued] == [without_times(row) for row in whole]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import hinted_evaluation
+from openrlhf.models.loader import load_config
 from openrlhf.rewards.functions import open_rewards
 from openrlhf.rewards.key import read_key
 from openrlhf.rollout.opening import choose_engine
@@ -32,10 +33,12 @@ from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
+from openrlhf.trainer.rollout_queue import read
 from openrlhf.trainer.run_log import RunLog
 from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.ray_connection import connect, disconnect
+from openrlhf.utils.threads import thread_count
 
 
 def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], None] = lambda: None) -> None:
@@ -91,7 +94,10 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             pretraining=prepared.pretraining,
             heal=engines.heal,
         )
-        RLTrainer(prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state).train()
+        waiting = read(checkpoint_folders(config)[0] / start.tag, prepared.prompts) if start.tag else []
+        RLTrainer(
+            prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state, waiting=waiting
+        ).train()
 
 
 def _send_by_value(config: RLConfig) -> None:
@@ -170,7 +176,7 @@ def engine_starter(
 
     from openrlhf.rollout.actor import EngineActor, actor_options
 
-    engine, rollout = config.engine, config.rollout
+    engine, rollout, model = config.engine, config.rollout, load_config(str(config.model.pretrain))
     size = engine.vllm_tensor_parallel_size
     options = {
         "tensor_parallel_size": size,
@@ -183,6 +189,8 @@ def engine_starter(
         "enable_sleep": engine.vllm_enable_sleep,
         "sync_backend": sync_backend,
         "kv_cache_bytes": engine.vllm_kv_cache_mb * 2**20 if engine.vllm_kv_cache_mb else None,
+        "sampled_logprobs": rollout.corrects,
+        "in_flight": rollout.updates_in_flight,
     }
 
     def start(number: int) -> Any:
@@ -192,7 +200,8 @@ def engine_starter(
             tensor_parallel_size=size,
             gpus_per_worker=share.gpus,
             bundle_indices=bundles,
-            threads=1 if share.gpus else max(1, (os.cpu_count() or 1) // engine.engines),
+            threads=1 if share.gpus else thread_count(model, (os.cpu_count() or 1) // engine.engines),
+            in_flight=rollout.updates_in_flight,
         )
         settings["num_cpus"] = share.cpus
         settings["runtime_env"]["env_vars"].update(WORKER_ENVIRONMENT)

@@ -1,6 +1,7 @@
 """All ranks of a role as Ray actors."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -54,6 +55,7 @@ class RayRoleGroup(RoleGroup):
         self._role = role
         self._nodes = share.nodes
         self._timeout = step_timeout
+        self._order = threading.Lock()  # all ranks get calls of several threads in the same order
         # Roles take turns on CPUs, so each may use all cores.
         threads = 4 if share.gpus else max(1, (os.cpu_count() or 1) // world_size)
         variables = {
@@ -84,7 +86,8 @@ class RayRoleGroup(RoleGroup):
         return self.begin("setup", [(host, port)] * self.world_size)
 
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
-        calls = [rank.call.remote(method, *own) for rank, own in zip(self.ranks, arguments, strict=True)]
+        with self._order:
+            calls = [rank.call.remote(method, *own) for rank, own in zip(self.ranks, arguments, strict=True)]
         return lambda: self._wait(calls)
 
     def _wait(self, calls: list[Any]) -> list[Any]:
