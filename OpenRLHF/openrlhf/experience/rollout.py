@@ -10,18 +10,12 @@ from openrlhf.experience.prompt import Prompt
 class Rollout:
     """One sampled rationale and its reward (NaN where grading failed).
 
-<<<<<<< HEAD
     versions: one per token, the step whose update gave the weights that sampled it; 0 for the starting model.
-
-    Added while a step is assembled for training: `trained`, whether the method trains on it; `hint`, the token ids that
-    the posterior reads before it; `columns`, numbers for its tokens, such as advantages, by name.
-=======
     guided: it was sampled with the prompt's hint and is right, and stands in the place of one that failed, whose reward
         it has.
 
     Added while a step is assembled for training: `trained`, whether the method trains on it; `hints`, token ids that
     each of the posterior's rows has before it; `columns`, numbers for its tokens, such as advantages, by name.
->>>>>>> methods
     """
 
     prompt: Prompt
@@ -31,11 +25,8 @@ class Rollout:
     finish_reason: str
     text: str
     reward: float = float("nan")
-<<<<<<< HEAD
     versions: tuple[int, ...] = ()
-=======
     guided: bool = False
->>>>>>> methods
     trained: bool = False
     hints: tuple[tuple[int, ...], ...] = ((),)
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -92,17 +92,14 @@ class Assembler:
                 hints=rollout.hints,
                 hint_at=len(rollout.prompt.token_ids),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
-<<<<<<< HEAD
-                columns={**rollout.columns, **dict.fromkeys(sampled, rollout.logprobs)},
-=======
-                columns={**rollout.columns, **self._further(rollout, on_policy)},
->>>>>>> methods
+                columns={**rollout.columns, **self._further(rollout, sampled)},
             )
             for rollout, weight in zip(trained, weights, strict=True)
         ]
 
-    def _further(self, rollout: Rollout, on_policy: bool) -> dict[str, Sequence[float]]:
-        found: dict[str, Sequence[float]] = {"engine": rollout.logprobs} if on_policy else {}
+    def _further(self, rollout: Rollout, sampled: Sequence[str]) -> dict[str, Sequence[float]]:
+        """sampled: the names under which the engine's log-probabilities are wanted."""
+        found: dict[str, Sequence[float]] = dict.fromkeys(sampled, rollout.logprobs)
         return found if self._task is None else {**found, "task": self._task.column(rollout.token_ids)}
 
     def _hints(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[tuple[int, ...], ...]:

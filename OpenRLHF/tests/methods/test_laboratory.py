@@ -317,6 +317,16 @@ def test_rlcsd_moves_advantages_within_their_sign_and_normalises_each_kind_of_to
     assert loss(of(replace(method, threshold=0.3)), rows, [Q, Q], hints)[2]["moved_share"] == 0
 
 
+def test_rlcsd_keeps_what_else_weighs_a_token() -> None:
+    """Such as a correction for the policy that sampled it."""
+    objective = of(RLCSD(scale=4 * LN2 / math.log(3)))
+    logits, scores, batch = scored(objective, [row([RIGHT, WRONG])], Q, [RIGHT, WRONG])
+    plain = torch.autograd.grad(objective.loss(scores, batch, Tally()), logits, retain_graph=True)[0]
+    corrected = replace(batch, token_weights=batch.token_weights * torch.tensor([2.0, 0.5]))
+    weighted = torch.autograd.grad(objective.loss(scores, corrected, Tally()), logits)[0]
+    torch.testing.assert_close(weighted, plain * torch.tensor([[2.0], [0.5]]))
+
+
 def test_rlcsd_does_not_move_an_advantage_of_zero() -> None:
     value, gradient, _ = loss(of(RLCSD()), [row([RIGHT, WRONG], advantage=(0.0, 0.0))], Q, [RIGHT, WRONG])
     assert value == 0
@@ -439,6 +449,11 @@ def test_hdpo_adds_the_distillation_of_hinted_rows_to_grpo(coef: float) -> None:
     assert value == pytest.approx(float(expected.detach()), rel=1e-4, abs=1e-6)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0].flatten(0, 1), atol=1e-5, rtol=1e-4)
     assert figures["engine_gap_max"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_hdpos_hinted_responses_take_no_correction() -> None:
+    with pytest.raises(UserError, match="remove --off_policy_correction"):
+        HDPO().settle(rl_config("hdpo", off_policy_correction="tis"))
 
 
 # --- InTRO with contrast
