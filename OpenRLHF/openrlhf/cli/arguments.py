@@ -20,13 +20,16 @@ CHOOSES_METHOD = "advantage_estimator"
 @dataclass(frozen=True)
 class Parsed:
     """config: before the rules. given: names of the flags that the user gave, here or in a file. methods: those that
-    the command offers, by name. method_source: where a method of the user's own comes from."""
+    the command offers, by name. method_source: where a method of the user's own comes from. quiet, verbose: how much is
+    said."""
 
     command: str
     config: Any
     given: frozenset[str]
     methods: Mapping[str, type[MethodConfig]]
     method_source: str | None = None
+    quiet: bool = False
+    verbose: bool = False
 
 
 def parse(command: str, argv: Sequence[str] | None = None) -> Parsed:
@@ -60,7 +63,10 @@ def parse(command: str, argv: Sequence[str] | None = None) -> Parsed:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     parts = {"method": build(methods[chosen], values)} if methods else {}
     config: Any = build(COMMANDS[command].config, values, **parts)
-    return Parsed(command, config, frozenset(given), methods, source)
+    talk = {name: bool(values.get(name)) for name in ("quiet", "verbose")}
+    if all(talk.values()):
+        raise UserError("-q and -v contradict each other: remove one")
+    return Parsed(command, config, frozenset(given), methods, source, **talk)
 
 
 def _names_method(argv: Sequence[str] | None) -> bool:
@@ -78,6 +84,11 @@ def build_parser(command: str, methods: Mapping[str, type[MethodConfig]] | None 
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         add_flag(groups[title], flag, COMMANDS[command].defaults)
+    if methods_of(command):
+        groups["Run"].add_argument("--quiet", "-q", action="store_true", help="Say only notes and how the run ended.")
+        groups["Run"].add_argument(
+            "--verbose", "-v", action="store_true", help="Also what libraries print, in place of a file in log/."
+        )
     return parser
 
 

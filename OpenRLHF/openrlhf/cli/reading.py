@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from openrlhf.config.settings import values_of
 from openrlhf.config.training import TrainConfig
 from openrlhf.errors import UserError
 from openrlhf.models.model_folder import check_model_folder
+from openrlhf.trainer.run_folders import LOG_FOLDER
+from openrlhf.utils.console import one_voice, say
 from openrlhf.utils.signals import Stopped, ending_on_signals
 
 Rules = Callable[[Any], tuple[Any, list[str]]]
@@ -74,6 +76,32 @@ def run_command(
             print(f"ended by {end}", file=sys.stderr)
         return end.status
     return 0
+
+
+@contextmanager
+def one_voice_of(config: TrainConfig, parsed: Parsed, rank: int = 0) -> Iterator[None]:
+    """What libraries print goes into a file of the run's own while the block lasts, unless -v was given."""
+    log = Path(config.checkpoint.save_path) / LOG_FOLDER / ("output.log" if rank == 0 else f"output_rank{rank}.log")
+    again = config.checkpoint.load_checkpoint
+    with one_voice(log, quiet=parsed.quiet or rank > 0, verbose=parsed.verbose, append=again):
+        yield
+
+
+@contextmanager
+def concluded(config: TrainConfig, command: str, started: float, begun: Callable[[], bool]) -> Iterator[None]:
+    """Behind a run: its report, however it ended, and its last lines where it ended well.
+
+    started: by `time.monotonic`. begun: whether it wrote anything of its own.
+    """
+    from openrlhf.view.closing import say_end, write_closing_report
+
+    try:
+        yield
+    except BaseException:
+        if begun() and (report := write_closing_report(config)):
+            say(f"report: {report}", always=True)
+        raise
+    say_end(config, command, started, write_closing_report(config))
 
 
 def _is_dense(parsed: Parsed, config: Any) -> bool:

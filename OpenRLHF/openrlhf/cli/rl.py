@@ -1,11 +1,11 @@
 """What the reinforcement-learning commands share: parse → rules → folders → plan → run."""
 
-import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openrlhf.cli.arguments import Parsed
-from openrlhf.cli.reading import run_command
+from openrlhf.cli.reading import concluded, one_voice_of, run_command
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.rules import rl_rules
 from openrlhf.config.run_file import write_run_file
@@ -15,8 +15,10 @@ from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.early_rows import check_prompts
 from openrlhf.trainer.outlook import ahead_outlook
 from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
-from openrlhf.trainer.run_folders import claimed, metrics_file
+from openrlhf.trainer.run_folders import NOTES_FILE, PLAN_FILE, claimed, metrics_file
 from openrlhf.trainer.state import TrainerState
+from openrlhf.utils.atomic import write_atomically
+from openrlhf.utils.console import keep_notes, note, say
 
 
 def main(command: str, argv: Sequence[str] | None) -> int:
@@ -32,7 +34,8 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         if outlook := ahead_outlook(metrics_file(config)):
             print(outlook)
         return
-    with claimed(config) as folders:
+    clock = time.monotonic()
+    with claimed(config) as folders, one_voice_of(config, parsed):
         start = started(config, folders.run)
         check_prompts(config)
         from openrlhf.trainer.preparation import prepare  # torch: not before the folders are known to be usable
@@ -43,10 +46,13 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         def on_start() -> None:
             prepared.report([*notes, *start.notes])
             folders.begin()
+            save_path = Path(config.checkpoint.save_path)
+            write_atomically(save_path / PLAN_FILE, prepared.text([*notes, *start.notes]) + "\n")
+            keep_notes(save_path / NOTES_FILE)
             write_run_file(Path(config.checkpoint.save_path), parsed.command, parsed.config, parsed.method_source)
 
         pending = [on_start]  # not again after a restart
-        with hinting_at_checkpoints(config):
+        with hinting_at_checkpoints(config), concluded(config, parsed.command, clock, lambda: not pending):
             with_restarts(config, start, lambda where: run(prepared, where, pending.pop() if pending else lambda: None))
 
 
@@ -72,7 +78,7 @@ def with_restarts(config: RLConfig, start: Start[TrainerState], run: Callable[[S
             if attempt == limit:
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"note: {reason[0]}: restart {attempt + 1} of {limit}.", file=sys.stderr, flush=True)
+            note(f"{reason[0]}: restart {attempt + 1} of {limit}.")
             start = started(with_flags(config, load_checkpoint=True), identity)
-            for note in start.notes:
-                print(f"note: {note}", flush=True)
+            for line in start.notes:
+                say(f"note: {line}")

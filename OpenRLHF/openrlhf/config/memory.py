@@ -97,7 +97,7 @@ def ledger(
         elif role != "actor" and (everything or (role == "reference" and placement.colocate_actor_ref)):
             ranks = placement.reference_ranks if role == "reference" else placement.reward_ranks
             found += _frozen(role, config, shape, ranks)
-    if everything and engines:
+    if everything and engines and config.engines:
         found += engine_holdings(config, shapes["actor"], gpu_gib)
     return found
 

@@ -128,7 +128,7 @@ def _objective(config: RLConfig) -> str:
 
 
 def _placement(config: RLConfig) -> list[str]:
-    model, engines, size = config.model, config.engine.engines, config.engine.vllm_tensor_parallel_size
+    model, engines, size = config.model, config.engines, config.engine.vllm_tensor_parallel_size
     world = config.placement.actor_ranks
     precision = "bf16" if model.bf16 else "float32"
     actor = f"{world} actor rank(s), ZeRO-{config.deepspeed.zero_stage}, {precision}, {model.attn_implementation}"
@@ -136,6 +136,9 @@ def _placement(config: RLConfig) -> list[str]:
     actor += f" split over {model.ring_attn_size} ranks each" if model.ring_attn_size > 1 else ""
     actor += ", gradient checkpointing" if model.gradient_checkpointing else ""
     engine = f"{engines} {config.engine.rollout_engine} engine(s) × {size} device(s)"
+    weights = f", weights by {config.engine.vllm_sync_backend} (gloo on CPUs and into hf engines)"
+    if config.rollout.replay:
+        engine, weights = f"no engine: rollouts of {config.rollout.replay}", ""
     others = _other_roles(config)
     if config.placement.colocate_all_models:
         lines = [f"  devices     {world}: {actor}; on the same ones {engine}"]
@@ -143,7 +146,7 @@ def _placement(config: RLConfig) -> list[str]:
     total = world + engines * size + sum(ranks for _, ranks, beside in others if beside is None)
     lines = [
         f"  devices     {total}: {actor}",
-        f"              and {engine}, weights by {config.engine.vllm_sync_backend} (gloo on CPUs and into hf engines)",
+        f"              and {engine}{weights}",
     ]
     for name, ranks, beside in others:
         lines.append(f"              and {name} ({ranks} ranks{', beside the ' + beside if beside else ''})")
@@ -203,17 +206,19 @@ def _memory(config: RLConfig, shapes: Mapping[str, ModelShape], gpu_gib: float |
         f"  model       {shape.parameters / 1e6:.1f} M parameters, {shape.layers} layers, width {shape.width}, "
         f"vocabulary {shape.vocabulary}",
         f"  memory      actor rank, at most about {most:.1f} GiB at a time: "
-        + ", ".join(f"{holding.name} {holding.gib:.1f}" for holding in own),
+        + ", ".join(f"{holding.name} {holding.gib:.1f}" for holding in own if holding.gib >= 0.05),
     ]
     engine = {holding.name: holding.gib for holding in engine_holdings(config, shape, gpu_gib)}
     if gpu_gib is None:
-        lines.append(f"              engine: weights {engine['weights']:.1f} GiB, and cache")
+        if config.engines:
+            lines.append(f"              engine: weights {engine['weights']:.1f} GiB, and cache")
         return lines
     share = config.engine.vllm_gpu_memory_utilization
-    lines.append(
-        f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {engine['weights']:.1f}, cache about "
-        f"{engine['cache']:.1f} GiB"
-    )
+    if config.engines:
+        lines.append(
+            f"              engine: {share:.0%} of {gpu_gib:.0f} GiB: weights {engine['weights']:.1f}, cache about "
+            f"{engine['cache']:.1f} GiB"
+        )
     totals = {phase: held(holdings, phase) for phase in PHASES}
     lines.append(
         f"              a GPU of the policy, of {gpu_gib:.0f} GiB: "

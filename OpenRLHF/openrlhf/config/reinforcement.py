@@ -89,6 +89,10 @@ class RolloutConfig:
         " is never generated, and rewards read the response without them.",
         nargs="+",
     )
+    save_rollouts: bool = switch("Keep every rollout: a parquet file a step in {save_path}/rollouts.")
+    replay: str | None = setting(
+        None, "Train on the rollouts in this folder, of a run that had --save_rollouts, without engines."
+    )
 
     @property
     def scored_temperature(self) -> float:
@@ -315,6 +319,10 @@ class RLConfig(TrainConfig):
     def kl_in_loss(self) -> str | None:
         """The estimator of the KL term in the loss, if there is one."""
         return self.kl.kl_estimator if self.kl.use_kl_loss and self.needs_reference else None
+
+    @property
+    def engines(self) -> int:
+        return 0 if self.rollout.replay else self.engine.engines
 
     @property
     def has_critic(self) -> bool:

@@ -51,7 +51,8 @@ def rl_rules(config: RLConfig) -> tuple[RLConfig, list[str]]:
         config, said = rule(config)
         notes += said
     _check_placement(config)
-    return config, notes
+    config, said = _settle_replay(config)
+    return config, notes + said
 
 
 def offline_rules(config: OfflineConfig) -> tuple[OfflineConfig, list[str]]:
@@ -274,6 +275,21 @@ def _settle_sleep(config: RLConfig) -> tuple[RLConfig, list[str]]:
     if config.placement.deepspeed_enable_sleep and stage != 3:
         raise UserError(f"--deepspeed_enable_sleep needs --zero_stage 3, found {stage}: change one of them")
     return config, notes
+
+
+def _settle_replay(config: RLConfig) -> tuple[RLConfig, list[str]]:
+    """Without engines nothing is sampled, graded or evaluated. UserError: a run that would read its own files."""
+    if not config.rollout.replay:
+        return config, []
+    own, source = Path(config.checkpoint.save_path).resolve(), Path(config.rollout.replay).resolve()
+    if own in (source, source.parent):
+        raise UserError(f"--replay {config.rollout.replay} lies in --save_path: give the new run another folder")
+    off: dict[str, Any] = {"remote_rm_url": None, "reward_pretrain": None, "eval_dataset": None, "eval_steps": -1}
+    off["rollout_ahead"] = 0  # files are there at once
+    if isinstance(config.method, AnswerHint):
+        off["hinted_eval_steps"] = -1
+    note = "--replay: rollouts and their rewards come from files; nothing is sampled, graded or evaluated."
+    return with_flags(config, **off), [note]
 
 
 def _settle_ahead(config: RLConfig) -> tuple[RLConfig, list[str]]:

@@ -33,7 +33,7 @@ from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import LocalGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
-from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.run_log import rl_log
 from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.atomic import write_atomically
@@ -170,7 +170,7 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
             prepared.plan,
             prompts=prepared.prompts,
             roles=_roles(prepared, engine, rollouts, evaluator),
-            log=RunLog(config),
+            log=rl_log(config, prepared.tokenizer, ""),
             state=TrainerState(kl_coef=config.kl.init_kl_coef),
         ).train()
         seconds = time.process_time() - started - evaluator.cpu_seconds

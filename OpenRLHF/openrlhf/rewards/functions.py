@@ -3,7 +3,6 @@
 import http.client
 import json
 import math
-import sys
 import threading
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from openrlhf.errors import UserError
 from openrlhf.rewards.key import header_of
 from openrlhf.rewards.loading import load_reward_function
 from openrlhf.rewards.signature import Columns
+from openrlhf.utils.console import note
 from openrlhf.utils.worker_pool import WorkerFailure, WorkerPool, WorkerStartError
 
 Fields = Mapping[str, Sequence[Any]]
@@ -187,7 +187,7 @@ class FunctionRewards:
         with self._counting:
             first, self.failures, self.reason = not self.failures, self.failures + 1, why.line
         if first:
-            print(f"note: a response could not be graded, and more may follow: {why.line}", file=sys.stderr, flush=True)
+            note(f"a response could not be graded, and more may follow: {why.line}")
 
     def close(self) -> None:
         self._pool.close()

@@ -3,7 +3,6 @@
 Requests carry their own seeds, so whoever answers, and beside what, samples the same.
 """
 
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from openrlhf.rollout.engine import Completion, Key, Request, Sampling
 from openrlhf.rollout.errors import EngineError
 from openrlhf.rollout.pool import EnginePool
+from openrlhf.utils.console import note
 
 T = TypeVar("T")
 REPLACEMENTS = 3  # within one call; more are no accident
@@ -86,7 +86,7 @@ class ReplacingPool:
             if self._replaced > before:
                 return
             said = str(error).splitlines()[0]
-            print(f"note: {said}: it is started anew and asked again.", file=sys.stderr, flush=True)
+            note(f"{said}: it is started anew and asked again.")
             self._pool.replace(error.engine, self._start)
             self._deliver(self._pool.engines)
             self._replaced += 1

@@ -23,14 +23,19 @@ from openrlhf.trainer.posterior import InitialPosterior
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.run_folders import check_space
 from openrlhf.trainer.state import OfflineState
+from openrlhf.utils.console import say
 
 
 def train(
-    config: OfflineConfig, notes: list[str], start: Start[OfflineState], on_start: Callable[[], None] = lambda: None
+    config: OfflineConfig,
+    notes: list[str],
+    start: Start[OfflineState],
+    on_start: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Reads and checks the data before a model is loaded. A source without the eval split has nothing held out.
 
-    config: after the rules. start: where to begin. on_start: called on the first rank when everything was checked.
+    config: after the rules. start: where to begin. on_start: called on the first rank with the plan when everything
+    was checked.
     """
     method, data = method_of(config), config.data
     tokenizer = load_tokenizer(str(config.model.pretrain), use_fast=not config.model.disable_fast_tokenizer)
@@ -60,12 +65,13 @@ def train(
     held_out = samples(data.eval_split, required=False) if data.eval_split != data.train_split else []
     plan = offline_plan(config, len(train_samples), len(held_out))
     if config.plan.plan_only:
-        _report(notes, plan)
+        say(_text(notes, plan))
         return
     init_process_group()
     if dist.get_rank() == 0:
-        _report(notes, plan)
-        on_start()
+        text = _text(notes, plan)
+        say(text)
+        on_start(text)
     OfflineTrainer(config, build_learner(config, tokenizer), tokenizer, train_samples, held_out, start).train()
     dist.destroy_process_group()
 
@@ -94,7 +100,5 @@ def method_of(config: OfflineConfig) -> OfflineMethod:
     return config.method
 
 
-def _report(notes: list[str], plan: str) -> None:
-    for note in notes:
-        print(f"note: {note}")
-    print(plan, flush=True)
+def _text(notes: list[str], plan: str) -> str:
+    return "\n".join([*(f"note: {note}" for note in notes), plan])

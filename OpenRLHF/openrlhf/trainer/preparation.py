@@ -20,6 +20,7 @@ from openrlhf.models.reward_scale import reward_scale
 from openrlhf.trainer.assembly import hint_ids
 from openrlhf.trainer.pretraining import Pretraining
 from openrlhf.trainer.run_folders import check_space
+from openrlhf.utils.console import say
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Prepared:
     description: str
 
     def report(self, notes: Sequence[str]) -> None:
-        """Prints further notes, its own, and the plan."""
-        for note in [*notes, *self.notes]:
-            print(f"note: {note}")
-        print(self.description, flush=True)
+        """Says further notes, its own, and the plan."""
+        say(self.text(notes))
+
+    def text(self, notes: Sequence[str]) -> str:
+        return "\n".join([*(f"note: {note}" for note in [*notes, *self.notes]), self.description])
 
 
 def prepare(config: RLConfig) -> Prepared:

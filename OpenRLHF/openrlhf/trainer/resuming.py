@@ -1,7 +1,6 @@
 """Whether a run may continue from a checkpoint: both configurations, compared flag by flag before anything loads."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from openrlhf.config.training import CheckpointConfig, LoggingConfig, PlanConfig
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import Record, Saved, find_saved
 from openrlhf.trainer.state import OfflineState, TrainerState
+from openrlhf.utils.console import note
 
 S = TypeVar("S", bound=TrainerState | OfflineState)
 
@@ -25,7 +25,7 @@ _FREE = (
     " gradient_checkpointing gradient_checkpointing_use_reentrant"
     " score_chunk_size attn_implementation flash_attn use_liger_kernel torch_compile packing_samples no_pack_samples"
     " ring_attn_size ring_head_stride local_rank overlap_comm adam_offload zpg full_determinism use_ms"
-    " reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"
+    " save_rollouts reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"
 )
 
 
@@ -70,7 +70,7 @@ def hinting_at_checkpoints(config: TrainConfig) -> Iterator[None]:
         latest = next((f for f in (parent / "_actor" / "latest", parent / "latest") if f.is_file()), None)
         if latest is not None:
             tag = latest.read_text(encoding="utf-8", errors="replace").strip()
-            print(f"note: the same command with --load_checkpoint continues from {tag}.", file=sys.stderr, flush=True)
+            note(f"the same command with --load_checkpoint continues from {tag}.")
         raise
 
 

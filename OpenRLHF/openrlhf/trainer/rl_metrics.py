@@ -96,23 +96,28 @@ def _mean_grad_norm(tallies: Sequence[Tally]) -> float:
 
 
 def summary(metrics: dict[str, float]) -> str:
-    """What a user watches, in one line."""
+    """What a user watches, in one line; the first things matter most."""
     shown = {
         "acc": "train/accuracy",
-        "reward": "train/reward",
+        "eval": "eval/accuracy",
         "len": "train/response_length",
         "loss": "train/policy_loss",
-        "critic": "train/critic_loss",
+        "hinted": "train/hinted_accuracy",
         "KL": "train/kl",
         "KL(p‖q)": "train/kl_posterior",
-        "hinted": "train/hinted_accuracy",
-        "eval": "eval/accuracy",
+        "critic": "train/critic_loss",
+        "reward": "train/reward",
     }
     parts = [
-        f"{label} {metrics[name]:.3g}" for label, name in shown.items() if math.isfinite(metrics.get(name, math.nan))
+        f"{label} {metrics[name]:.3g}"
+        for label, name in shown.items()
+        if math.isfinite(metrics.get(name, math.nan))
+        # rewards of 0 and 1 say what the accuracy says
+        and (label != "reward" or metrics[name] != metrics.get("train/accuracy"))
     ]
-    if metrics.get("train/skipped_steps"):
-        parts.append(f"skipped {metrics['train/skipped_steps']:.0f}")
-    if metrics.get("train/reward_failures"):
-        parts.append(f"ungraded {metrics['train/reward_failures']:.0f}")
-    return ", ".join(parts)
+    troubles = [
+        f"{label} {metrics[name]:.0f}"
+        for label, name in (("skipped", "train/skipped_steps"), ("ungraded", "train/reward_failures"))
+        if metrics.get(name)
+    ]
+    return ", ".join(parts[:1] + troubles + parts[1:])

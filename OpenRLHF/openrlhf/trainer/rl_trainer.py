@@ -1,7 +1,6 @@
 """The loop of reinforcement learning, in one process: everything heavy happens in the roles that it calls."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from openrlhf.trainer.rollout_queue import AHEAD_FILE, Batch, RolloutQueue, writ
 from openrlhf.trainer.run_log import Progress, RunLog, is_due
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils import signals
+from openrlhf.utils.console import note
 from openrlhf.utils.tally import Tally
 
 ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
@@ -98,6 +98,8 @@ class RLTrainer:
         while (batch := self.next_batch()) is not None:
             self.state.step += 1
             self.step(batch)
+            if self.state.step == self.roles.rollouts.last_step:
+                break
             if (number := signals.requested()) is not None:
                 if not is_due(self.state.step, self.config.checkpoint.save_steps):
                     self.save(self.state.step)
@@ -146,7 +148,7 @@ class RLTrainer:
             metrics.update(self.sync_weights())
             memory.enter("generate")
         metrics.update(self.evaluate(step))
-        self.report(metrics, batch)
+        self.report(metrics, dataclasses.replace(batch, rollouts=prepared))
         wrong = self.watch.look(metrics)
         if wrong and self.mend(step, wrong):
             return
@@ -166,13 +168,13 @@ class RLTrainer:
         """
         action, said = self.config.policy.on_anomaly, f"step {step}: {'; '.join(wrong)}"
         if action == "warn":
-            print(f"note: {said}.", file=sys.stderr, flush=True)
+            note(f"{said}.", step)
             return False
         saved = find_saved(checkpoint_folders(self.config), TrainerState)
         if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")
-        print(f"note: {said}: back to {saved.tag}, with half the rate.", file=sys.stderr, flush=True)
+        note(f"{said}: back to {saved.tag}, with half the rate.", step)
         self.roles.memory.enter("update")
         groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
         for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
@@ -220,6 +222,8 @@ class RLTrainer:
 
     def sync_weights(self) -> dict[str, float]:
         """In place, from the shards of the policy to every engine."""
+        if self.config.engines == 0:
+            return {}
         try:
             report = self.roles.policy.call("sync_weights", self.state.step)[0]
         except RuntimeError:
@@ -243,7 +247,7 @@ class RLTrainer:
         metrics.update({f"time/{phase}_s": value for phase, value in seconds.items()})
         if is_due(self.state.step, self.config.logging.logging_steps):
             self.log.metrics(self.state.step, metrics)
-        self.log.samples(self.state.step, batch.rollouts[: self.config.evaluation.num_sample_rationales])
+        self.log.rollouts(self.state.step, batch.rollouts, self.config.evaluation.num_sample_rationales)
 
     def save(self, step: int) -> None:
         """A checkpoint to continue from, and with --save_hf_ckpt a copy in Hugging Face format."""

@@ -29,7 +29,12 @@ class Grader(Protocol):
 
 
 class RolloutMaker:
-    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled."""
+    """Prompts in, graded rollouts out, in the order of prompts and samples however they were scheduled.
+
+    last_step: behind which there are none.
+    """
+
+    last_step: int | None = None
 
     def __init__(self, engines: RolloutEngine, grader: Grader, seed: int, max_failures: float = 1.0) -> None:
         """max_failures: the share of rollouts that may stay without a reward."""

@@ -19,6 +19,10 @@ from openrlhf.trainer.checkpoint import checkpoints_in
 
 OWNER_FILE = ".run.json"
 SAMPLES_FILE = "samples.jsonl"
+REPORT_FILE = "report.html"
+LOG_FOLDER = "log"
+PLAN_FILE = f"{LOG_FOLDER}/plan.txt"
+NOTES_FILE = f"{LOG_FOLDER}/notes.jsonl"
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ def _is(file: TextIO, path: Path) -> bool:
 
 def _remove_if_unused(folder: Path, *, made: bool) -> None:
     """A run that was refused leaves no folder behind."""
-    if made and folder.is_dir() and [entry.name for entry in folder.iterdir()] in ([], [OWNER_FILE]):
+    if made and folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {OWNER_FILE, LOG_FOLDER}:
+        shutil.rmtree(folder / LOG_FOLDER, ignore_errors=True)
         (folder / OWNER_FILE).unlink(missing_ok=True)
         folder.rmdir()
 

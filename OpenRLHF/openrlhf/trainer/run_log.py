@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,32 +10,42 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import as_tree
 from openrlhf.config.training import LoggingConfig, TrainConfig
 from openrlhf.errors import UserError
 from openrlhf.experience.rollout import Rollout
-from openrlhf.trainer.run_folders import SAMPLES_FILE, metrics_file
+from openrlhf.trainer.rollout_files import FOLDER, RolloutWriter, origin_of
+from openrlhf.trainer.run_folders import NOTES_FILE, SAMPLES_FILE, metrics_file
+from openrlhf.utils import console
 from openrlhf.utils.atomic import write_atomically
+
+COLUMNS = 100
 
 
 class RunLog:
     """Appends: a continued run goes on in the same files, once `truncate_to` dropped what lies after its checkpoint."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, rollouts: RolloutWriter | None = None) -> None:
+        """rollouts: keeps all of them, not only samples."""
         logging = config.logging
         self.path = metrics_file(config)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._samples = self.path.with_name(SAMPLES_FILE)
+        self._notes = Path(config.checkpoint.save_path) / NOTES_FILE
+        self._rollouts = rollouts
         self._tensorboard = _open_tensorboard(logging)
         self._wandb = _open_wandb(config)
 
     def truncate_to(self, step: int) -> None:
         """Drops rows after `step`, which a killed run wrote and a continued one will write again, and broken ones."""
-        for path in (self.path, self._samples):
+        for path in (self.path, self._samples, self._notes):
             if path.is_file():
                 rows = path.read_text(encoding="utf-8", errors="replace").split("\n")
                 kept = [row for row in rows if -1 < _step_of(row) <= step]
                 write_atomically(path, "".join(row + "\n" for row in kept))
+        if self._rollouts is not None:
+            self._rollouts.truncate_to(step)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """values: full names, e.g. train/accuracy; one definition each, see docs/metrics.md."""
@@ -51,10 +60,12 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.log({**values, "train/global_step": step})
 
-    def samples(self, step: int, rollouts: Sequence[Rollout]) -> None:
-        """Keeps some rationales for reading."""
+    def rollouts(self, step: int, rollouts: Sequence[Rollout], kept: int) -> None:
+        """Keeps the first `kept` rationales for reading, and all of them where that was asked for."""
+        if self._rollouts is not None:
+            self._rollouts.write(step, rollouts)
         with self._samples.open("a", encoding="utf-8") as out:
-            for rollout in rollouts:
+            for rollout in rollouts[:kept]:
                 row = {
                     "step": step,
                     "prompt": rollout.prompt.text,
@@ -71,6 +82,14 @@ class RunLog:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def rl_log(config: RLConfig, tokenizer: Any, run: str) -> RunLog:
+    """With a writer of all rollouts under --save_rollouts. run: the run's identity."""
+    if not config.rollout.save_rollouts:
+        return RunLog(config)
+    origin = origin_of(str(config.model.pretrain), tokenizer, run)
+    return RunLog(config, RolloutWriter(Path(config.checkpoint.save_path) / FOLDER, origin))
 
 
 def _step_of(row: str) -> int:
@@ -115,9 +134,9 @@ class Progress:
     """A bar with the current phase on a terminal; a line per step where the output is a file or a job's log."""
 
     def __init__(self, total: int, done: int, *, quiet: bool = False, out: TextIO | None = None) -> None:
-        self._out = out or sys.stderr
-        self._quiet = quiet
-        self._live = self._out.isatty() and not quiet
+        self._out = out or console.err()
+        self._quiet = quiet or console.is_quiet()
+        self._live = self._out.isatty() and not self._quiet
         self._bar = tqdm(
             total=total, initial=done, unit="step", file=self._out, disable=not self._live, dynamic_ncols=True
         )
@@ -146,14 +165,29 @@ class Progress:
         if not self._live and not self._quiet and self._done % max(every, 1) == 0:
             elapsed = time.monotonic() - self._start
             left = elapsed / (self._done - self._first) * (self._total - self._done)
-            phases = " ".join(f"{name} {value:.1f}s" for name, value in self.seconds.items())
-            clock = tqdm.format_interval(left)
-            print(f"step {self._done}/{self._total} | {summary} | {phases} | {clock} left", file=self._out, flush=True)
+            print(step_line(self._done, self._total, summary, self.seconds, left), file=self._out, flush=True)
         seconds, self.seconds = self.seconds, {}
         return seconds
 
     def close(self) -> None:
         self._bar.close()
+
+
+def step_line(step: int, total: int, summary: str, seconds: Mapping[str, float], left: float) -> str:
+    """One line of at most 100 columns: what does not fit goes, short phases first, then the summary from its end."""
+    whole = sum(seconds.values()) or 1.0
+    phases = sorted(seconds.items(), key=lambda pair: pair[1], reverse=True)
+    phases = [(name, value) for number, (name, value) in enumerate(phases) if not number or value > 0.05 * whole]
+    parts = summary.split(", ")
+    head, tail = f"step {step}/{total} | ", f" | {tqdm.format_interval(left)} left"
+    while True:
+        line = head + ", ".join(parts) + " | " + " ".join(f"{name} {value:.1f}s" for name, value in phases) + tail
+        if len(line) <= COLUMNS or (len(phases) == 1 and len(parts) == 1):
+            return line[:COLUMNS]
+        if len(phases) > 1:
+            phases.pop()
+        else:
+            parts.pop()
 
 
 def is_due(step: int, every: int) -> bool:

@@ -8,12 +8,13 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from openrlhf.utils.console import err
 
 GRACE_S = 20.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -91,7 +92,7 @@ def requested() -> int | None:
 def _handle(number: int, frame: Any) -> None:
     first, _state.received = _state.received is None, number
     if first and _state.deferring:
-        print(f"\n{signal.Signals(number).name}: ends after this step, with a checkpoint", file=sys.stderr, flush=True)
+        print(f"\n{signal.Signals(number).name}: ends after this step, with a checkpoint", file=err(), flush=True)
         return
     for ignored in _SIGNALS:
         signal.signal(ignored, signal.SIG_IGN)  # the end is under way
@@ -111,7 +112,7 @@ def _watch(reader: socket.socket) -> None:
             if not _state.handling:
                 return
             name = signal.Signals(numbers[0]).name
-            print(f"{name}: still not at an end after {GRACE_S:g} s, killed", file=sys.stderr, flush=True)
+            print(f"{name}: still not at an end after {GRACE_S:g} s, killed", file=err(), flush=True)
             for process in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process, signal.SIGKILL)

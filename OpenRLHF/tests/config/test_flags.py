@@ -123,11 +123,12 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_temperature",
             "--eval_max_samples",
         }
-        | {"--num_sample_rationales"}
+        | {"--num_sample_rationales", "--save_rollouts", "--replay"}
         | {f"--{flag.name}" for method in ADDED_METHODS for _, flag in flags_of(method)},
         "serve_rm": {"--workers", "--max_requests", "--max_request_mb", "--api_key_file", "--no_api_key"},
     }.get(command, set())
-    assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN
+    talk = {"--quiet", "--verbose"} if command.startswith("train_") else set()
+    assert set(ACTIONS[command]) - {"-h"} == set(UPSTREAM[command]) | added | OWN | talk
 
 
 def test_the_intro_command_takes_every_flag_of_ppo_with_intro_as_the_default_estimator():

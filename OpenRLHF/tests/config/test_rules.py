@@ -470,3 +470,14 @@ def test_weights_of_4_bits_are_trained_through_lora_and_not_sharded(monkeypatch:
     with pytest.raises(UserError, match="--zero_stage 3"):
         sft(*flags, "--lora_rank", "8", "--zero_stage", "3")
     assert sft(*flags, "--lora_rank", "8")[0].load_in_4bit
+
+
+def test_a_replay_grades_and_evaluates_nothing_and_is_not_written_over_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "run" / "rollouts"
+    flags = ("--replay", str(source), "--eval_dataset", "e.json", "--eval_steps", "2")
+    config, notes = intro(*flags, "--save_path", str(tmp_path / "other"))
+    assert (config.remote_rm_url, config.eval_dataset, config.hinted_eval_steps, config.engines) == (None, None, -1, 0)
+    assert any("nothing is sampled, graded or evaluated" in note for note in notes)
+    for folder in (source, source.parent):
+        with pytest.raises(UserError, match="lies in --save_path"):
+            intro(*flags, "--save_path", str(folder))

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from openrlhf.trainer.rollout_files import read_steps
+from openrlhf.view.runs import read_run
 from toy_models import save_toy
 
 # Rewards a random model can get: half of its responses, a fixed half.
@@ -83,7 +85,8 @@ def without_times(row: dict) -> dict:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> list[dict]:
     """A run of three steps that nothing interrupts."""
-    run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy")
+    output = run(folder, "whole", "--use_tensorboard", str(folder / "tb"), "--wandb_run_name", "toy", "--save_rollouts")
+    (folder / "whole.txt").write_text(output)
     return metrics(folder, "whole")
 
 
@@ -113,6 +116,25 @@ def test_a_run_writes_metrics_checkpoints_samples_and_a_loadable_model(folder: P
 
 @pytest.mark.vllm
 @pytest.mark.slow
+def test_a_run_prints_its_own_lines_alone_and_ends_with_a_report(folder: Path, whole: list[dict]) -> None:
+    lines = (folder / "whole.txt").read_text().splitlines()
+    own = ("Plan", "  ", "note: ", "starting Ray … ", "loading 2 × actor, 1 engine(s) … ", "step ", "Done: 3 steps in ")
+    assert [line for line in lines if not line.startswith(own)] == []
+    steps = [line for line in lines if line.startswith("step ")]
+    assert [line.split(" | ")[0] for line in steps] == ["step 1/3", "step 2/3", "step 3/3"]
+    assert max(map(len, steps)) <= 100
+    for noise in ("Warning", "WARNING", "INFO", "dashboard", "NUMA", "riton", "pid=", "\x1b", "Loading weights"):
+        assert not any(noise in line for line in lines), noise
+    assert f"  report   {folder / 'whole' / 'report.html'}" in lines
+    log = (folder / "whole" / "log" / "output.log").read_text(errors="replace")
+    assert "Started a local Ray instance" in log
+    assert len(read_run(folder / "whole").rationales) == 24
+    assert "12 prompts" in read_run(folder / "whole").plan
+    assert (folder / "whole" / "report.html").stat().st_size > 1e6
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
 def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(folder: Path, whole: list[dict]) -> None:
     kill_after_a_checkpoint(folder, "killed")
     output = run(folder, "killed", "--load_checkpoint")
@@ -124,6 +146,18 @@ def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(fo
 
 @pytest.mark.vllm
 @pytest.mark.slow
+def test_replayed_rollouts_train_the_same_without_an_engine(folder: Path, whole: list[dict]) -> None:
+    kept = [file for number in (1, 2, 3) for file in read_steps(folder / "whole" / "rollouts", [number])]
+    assert [len(file.rows) for file in kept] == [8, 8, 8]
+    assert sum(row["trained"] for row in kept[0].rows) == whole[0]["train/kept"]
+    output = run(folder, "replayed", "--replay", str(folder / "whole"), "--save_steps", "-1")
+    assert "no engine: rollouts of" in output
+    replayed = metrics(folder, "replayed")
+    assert not any(name.startswith("sync/") for row in replayed for name in row)
+    sampled = [{name: v for name, v in without_times(row).items() if "hinted_acc" not in name} for row in whole]
+    assert [without_times(row) for row in replayed] == sampled
+
+
 def test_rollouts_made_ahead_are_a_step_older_and_go_on_with_weights_that_come_meanwhile(folder: Path) -> None:
     flags = ("--rollout_ahead", "1", "--rollout_inflight", "continue", "--advantage_estimator", "group_norm")
     run(folder, "ahead", *flags, "--init_kl_coef", "0", "--actor_num_gpus_per_node", "1")

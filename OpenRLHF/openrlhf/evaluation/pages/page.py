@@ -3,7 +3,6 @@
 It loads nothing, and text from a model is never markup.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,6 +11,7 @@ from typing import Any
 
 from openrlhf.evaluation.figures.records import Graded
 from openrlhf.evaluation.generation import store
+from openrlhf.utils.pages import filled_page, script_data
 
 # A page that a browser still opens at once: problems per run and set, characters per response.
 MOST_PROBLEMS = 1000
@@ -20,21 +20,15 @@ MOST_CHARACTERS = 12_000
 
 def write_page(path: Path, title: str, body: Iterable[str], heading: str, note: str, groups: list[dict]) -> None:
     page = files("openrlhf.evaluation.pages").joinpath("report.html").read_text(encoding="utf-8")
-    # In a script element only "<" could end the data or open a comment.
-    data = json.dumps(groups, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     values = {
         "title": escape(title),
         "body": "\n".join(part for part in body if part),
         "browser_title": escape(heading),
         "browser_note": escape(note),
-        "data": data.replace("\u2029", "\\u2029"),
+        "data": script_data(groups),
     }
-    pieces = page.split("{{")
     with store.atomically(path) as file:
-        file.write(pieces[0])
-        for piece in pieces[1:]:
-            name, _, rest = piece.partition("}}")
-            file.write(values[name] + rest)
+        file.write(filled_page(page, values))
 
 
 def sampled(rows: Sequence[Any]) -> list[Any]:

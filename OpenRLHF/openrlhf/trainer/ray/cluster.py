@@ -54,7 +54,7 @@ def layout(config: RLConfig) -> list[Bundles]:
         ranks["critic"] = placement.critic_ranks
     rewards = {f"reward{i}": placement.reward_ranks for i in range(len(config.reward.models))}
     ranks.update(rewards)
-    engine_names = tuple(f"engine{i}" for i in range(config.engine.engines))
+    engine_names = tuple(f"engine{i}" for i in range(config.engines))
     if placement.colocate_all_models:
         return [Bundles((*ranks, *engine_names), ranks["actor"])]
     together: list[tuple[str, ...]] = []

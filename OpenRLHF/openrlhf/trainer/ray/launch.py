@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from openrlhf.config.reinforcement import RLConfig
@@ -29,14 +30,16 @@ from openrlhf.trainer.ray.cluster import (
     strategy,
 )
 from openrlhf.trainer.ray.role_group import RayRoleGroup
+from openrlhf.trainer.replay import Replay
 from openrlhf.trainer.resuming import Start
 from openrlhf.trainer.rl_evaluation import Evaluator
 from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.rollout_queue import read
-from openrlhf.trainer.run_log import RunLog
+from openrlhf.trainer.run_log import rl_log
 from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
+from openrlhf.utils.console import waiting
 from openrlhf.utils.ray_connection import connect, disconnect
 from openrlhf.utils.threads import thread_count
 
@@ -46,22 +49,24 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
     been tried, before anything is started or written."""
     config = prepared.plan.config
     with ExitStack() as cleanup:
-        texts = open_text_grader(config, prepared)
+        replay = open_replay(config, prepared)
+        texts = None if replay else open_text_grader(config, prepared)
         if texts is not None:
             cleanup.callback(texts.close)
             texts.check(prepared.prompts)
         on_start()
-        log = RunLog(config)
+        log = rl_log(config, prepared.tokenizer, start.state.run)
         log.truncate_to(start.state.step if start.tag else -1)
         cleanup.callback(disconnect)
-        connect()
+        with waiting("starting Ray"):
+            connect()
         _send_by_value(config)
         shares = place(layout(config))
         groups = start_roles(config, shares, cleanup)
         policy, critic = groups["actor"], groups.get("critic")
         backend = sync_backend(config, policy.has_cuda)
         start_engine = engine_starter(config, prepared.longest_hint, shares, backend)
-        actors = [start_engine(number) for number in range(config.engine.engines)]
+        actors = [start_engine(number) for number in range(config.engines)]
 
         def deliver(handles: Sequence[Any]) -> None:
             policy.call("connect_engines", handles, backend, config.engine.sync_timeout)
@@ -75,13 +80,17 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             [group for name, group in groups.items() if name.startswith("reward")], prepared.tokenizer.eos_token_id
         )
         cleanup.callback(grader.close)
-        load_models(config, pool, groups, memory)
+        names = ", ".join(f"{group.world_size} × {name}" for name, group in groups.items())
+        with waiting(f"loading {names}" + (f", {len(actors)} engine(s)" if actors else "")):
+            load_models(config, pool, groups, memory)
         if start.tag:
             for group, folder in zip(filter(None, (policy, critic)), checkpoint_folders(config), strict=True):
                 group.call("load_checkpoint", str(folder), start.tag)
         memory.enter("sync")  # checksums are read from the engines' weights
-        policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
-        rollouts = RolloutMaker(engines, grader, config.optimizer.seed, config.reward.max_reward_failures)
+        if actors:
+            policy.call("connect_engines", engines.engines, backend, config.engine.sync_timeout)
+        made = RolloutMaker(engines, grader, config.optimizer.seed, config.reward.max_reward_failures)
+        rollouts = replay or made
         every, count = hinted_evaluation(config)
         hinted = (prepared.held_out or prepared.prompts)[:count] if every > 0 else []
         roles = Roles(
@@ -94,10 +103,19 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             pretraining=prepared.pretraining,
             heal=engines.heal,
         )
-        waiting = read(checkpoint_folders(config)[0] / start.tag, prepared.prompts) if start.tag else []
+        ahead = read(checkpoint_folders(config)[0] / start.tag, prepared.prompts) if start.tag else []
         RLTrainer(
-            prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state, waiting=waiting
+            prepared.plan, prompts=prepared.prompts, roles=roles, log=log, state=start.state, waiting=ahead
         ).train()
+
+
+def open_replay(config: RLConfig, prepared: Prepared) -> Replay | None:
+    """The files of --replay, checked."""
+    if not config.rollout.replay:
+        return None
+    replay = Replay(Path(config.rollout.replay), prepared.tokenizer, prepared.plan.steps)
+    replay.check(prepared.prompts)
+    return replay
 
 
 def _send_by_value(config: RLConfig) -> None:
