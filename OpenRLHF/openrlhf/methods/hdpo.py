@@ -72,7 +72,7 @@ class HDPO(SolutionHint, HintedMethod, GroupNorm):
         return [self.hint(rollout, group)] if rollout.guided else []
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | hint_figures(groups, False)
+        return super().step_figures(groups) | hint_figures(groups, "hinted_share")
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         return token_mean(lengths)

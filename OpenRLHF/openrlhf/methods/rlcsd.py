@@ -62,7 +62,7 @@ class RLCSD(RightSibling, GroupNorm):
         return [*right, *wrong] if right and wrong else []
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | hint_figures(groups, True)
+        return super().step_figures(groups) | hint_figures(groups, "contrasted_share")
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         return token_mean(lengths)
