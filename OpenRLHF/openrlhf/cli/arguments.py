@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf.cli.commands import COMMANDS
+from openrlhf.cli.parser import Parser
 from openrlhf.config.method import MethodConfig
 from openrlhf.config.run_file import RunFile
 from openrlhf.config.settings import Flag, build, flags_of
@@ -78,7 +79,7 @@ def build_parser(command: str, methods: Mapping[str, type[MethodConfig]] | None 
     """The parser of `openrlhf.cli.{command}`, its flags in groups; methods: those it offers, by default the built-in
     ones. Defaults that depend on the moment (names of runs) are computed now."""
     methods = methods_of(command) if methods is None else methods
-    parser = argparse.ArgumentParser(prog=f"python3 -m openrlhf.cli.{command}")
+    parser = Parser(prog=f"python3 -m openrlhf.cli.{command}")
     groups: dict[str, argparse._ArgumentGroup] = {}
     for title, flag in [*_run_flags(command, methods), *_flags(command, methods)]:
         if title not in groups:
@@ -106,7 +107,7 @@ def given_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
 
 def _first_parser(command: str) -> argparse.ArgumentParser:
     """Knows only what decides which flags there are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     for _, flag in _run_flags(command, {}):
         if flag.name != CHOOSES_METHOD:
             parser.add_argument(f"--{flag.name}")

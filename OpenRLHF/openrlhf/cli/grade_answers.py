@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TextIO
 
+from openrlhf.cli.parser import Parser
 from openrlhf.errors import UserError
 from openrlhf.grading import GradingPolicy, GradingPool, Verdict, extract_answer
 from openrlhf.grading.policy import CHOICES
@@ -119,7 +120,7 @@ def _record(line: str) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     default = GradingPolicy()
-    parser = argparse.ArgumentParser(prog="grade_answers", description=__doc__)
+    parser = Parser(prog="grade_answers", description=__doc__)
     parser.add_argument("--input", type=Path, required=True, help="JSON lines with gold and pred or response")
     parser.add_argument("--output", type=Path, required=True, help="the same lines with verdicts")
     parser.add_argument("--workers", type=int, default=2, help="comparing processes")

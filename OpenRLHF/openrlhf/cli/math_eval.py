@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from openrlhf.cli.arguments import add_flag
+from openrlhf.cli.parser import Parser
 from openrlhf.config.evaluation import BenchmarkConfig, benchmark_rules
 from openrlhf.config.settings import Flag, build, flags_of
 from openrlhf.errors import UserError
@@ -37,7 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> BenchmarkConfig:
 
 def build_parser() -> argparse.ArgumentParser:
     """Flags may be abbreviated: the reference's own script writes --data_name."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="math_eval.py",
         description="Scores a model on mathematical benchmarks: generates, grades, measures, reports.",
     )

@@ -1,9 +1,9 @@
 """Lists the methods with what they need and log, as Markdown: python3 -m openrlhf.cli.methods [--method FILE]"""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
+from openrlhf.cli.parser import Parser
 from openrlhf.config.method import MethodConfig, PosteriorSettings, RLMethodConfig
 from openrlhf.config.settings import flags_of
 from openrlhf.errors import UserError
@@ -12,7 +12,7 @@ from openrlhf.methods.registry import METHODS, load_method
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 a method that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python3 -m openrlhf.cli.methods", description=__doc__)
+    parser = Parser(prog="python3 -m openrlhf.cli.methods", description=__doc__)
     parser.add_argument("--method", help="A method of your own, to be listed too: a .py file, or module:Class.")
     args = parser.parse_args(argv)
     try:

@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from openrlhf.cli.keys import hide_key, job_environment
+from openrlhf.cli.parser import Parser
 from openrlhf.errors import UserError
 
 STOP_SECONDS = 30.0
@@ -99,7 +100,7 @@ def _stop(client: JobSubmissionClient, job: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--address", required=True, help="of the dashboard, or what RAY_ADDRESS accepts")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     hide_key()

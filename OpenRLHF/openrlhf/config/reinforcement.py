@@ -198,9 +198,9 @@ class PolicyConfig:
     )
     on_anomaly: str = setting(
         "warn",
-        "When a step's figures show that training goes wrong: warn, stop, or rollback to the latest checkpoint with"
-        " half the rate.",
-        choices=("warn", "stop", "rollback"),
+        "When a step's figures show that training goes wrong: warn, skip (the step's updates are taken back), stop, or"
+        " rollback to the latest checkpoint with half the rate.",
+        choices=("warn", "skip", "stop", "rollback"),
     )
 
 

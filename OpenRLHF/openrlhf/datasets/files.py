@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); convert it to UTF-8") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 
@@ -57,10 +58,7 @@ def _parse(path: Path, kind: str, text: str) -> list[Record]:
     if kind == ".csv":
         return _parse_csv(path, text)
     if kind == ".json" and text.lstrip()[:1] == "[":
-        try:
-            rows = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+        rows = _json(text, f"{path}, line {{line}}")
         return [_record(row, f"{path}, element {number}") for number, row in enumerate(rows)]
     return list(_parse_lines(path, text))
 
@@ -68,13 +66,18 @@ def _parse(path: Path, kind: str, text: str) -> list[Record]:
 def _parse_lines(path: Path, text: str) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}: not JSON ({error.msg}); every line must hold one object"
-                ) from error
-            yield _record(row, f"{path}, line {number}")
+            where = f"{path}, line {number}"
+            yield _record(_json(line, where, "; every line must hold one object"), where)
+
+
+def _json(text: str, where: str, advice: str = "") -> Any:
+    """where: may have a {line}, that of the error."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where.replace('{line}', str(error.lineno))}: not JSON ({error.msg}){advice}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"{where.replace('{line}', '1')}: cannot be read as JSON ({error})") from error
 
 
 def _parse_csv(path: Path, text: str) -> list[Record]:

@@ -50,9 +50,10 @@ class EpochSampler:
 
         UserError: the state is of other data or another seed, so its position means nothing here.
         """
-        if (state["count"], state["seed"]) != (self.count, self.seed):
+        count, seed = state.get("count"), state.get("seed")
+        if (count, seed) != (self.count, self.seed) or not state.keys() >= {"epoch", "position"}:
             raise UserError(
-                f"the saved position belongs to {state['count']} samples and seed {state['seed']}, but there"
+                f"the saved position belongs to {count} samples and seed {seed}, but there"
                 f" are {self.count} samples and seed {self.seed}: use the same data and --seed, or start anew"
             )
         self.epoch, self.position = state["epoch"], state["position"]

@@ -1,7 +1,6 @@
 """Training that goes wrong, seen in the figures of its steps: what is no number, collapses, explodes or drifts."""
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,7 +8,7 @@ from statistics import median
 WINDOW = 10  # steps that are remembered
 ENOUGH = 3  # figures before a new one is compared with them
 _RARE, _RARE_STEPS = 0.01, 3  # a kept share that counts as none, and for how long
-_DRIFT = 0.2  # by which hinted accuracy may lie below its best
+_DRIFT = 0.2  # by which hinted accuracy may lie below its best, and half of it twice in a row
 
 Past = Sequence[float]
 
@@ -45,11 +44,16 @@ def _rare(value: float, past: Past) -> bool:
 
 
 def _drifted(value: float, past: Past) -> bool:
-    return bool(past) and value < max(past) - _DRIFT
+    best = max(past, default=-math.inf)
+    return value < best - _DRIFT or max(value, past[-1] if past else value) < best - _DRIFT / 2
 
 
+_BROKEN = tuple(
+    Rule(f"train/{name}", "no number", _no_number)
+    for name in ("policy_loss", "grad_norm", "critic_loss", "critic_grad_norm")
+)
 RULES = (
-    *(Rule(f"train/{name}", "no number", _no_number) for name in ("policy_loss", "grad_norm", "critic_loss")),
+    *_BROKEN,
     Rule("train/entropy", "the policy collapses or dissolves", _leaves(0.2, 5.0)),
     Rule("train/response_length", "responses collapse or explode", _leaves(0.25, 4.0)),
     Rule("train/kl", "the policy leaves the reference", _leaves(-math.inf, 10.0, 0.01)),
@@ -60,12 +64,17 @@ RULES = (
 )
 
 
+def broken(metrics: Mapping[str, float]) -> bool:
+    """Whether the updates of this step made weights that are no numbers."""
+    return any(rule.holds(metrics[rule.metric], ()) for rule in _BROKEN if rule.metric in metrics)
+
+
 class AnomalyWatch:
     """Remembers the figures of the latest steps. Those of a step with an anomaly are not remembered, so that a collapse
     does not become what is usual."""
 
     def __init__(self) -> None:
-        self._past: dict[str, deque[float]] = {}
+        self._past: dict[str, list[float]] = {}
 
     def look(self, metrics: Mapping[str, float]) -> list[str]:
         """What is wrong with this step, a clause each; [] where nothing is."""
@@ -78,7 +87,10 @@ class AnomalyWatch:
             for rule in RULES:
                 value = metrics.get(rule.metric)
                 if value is not None and math.isfinite(value):
-                    self._past.setdefault(rule.metric, deque(maxlen=WINDOW)).append(value)
+                    kept = self._past.setdefault(rule.metric, [])
+                    kept.append(value)
+                    if rule.holds is not _drifted:  # whose best may be long ago
+                        del kept[:-WINDOW]
         return found
 
     def _usually(self, metric: str) -> str:

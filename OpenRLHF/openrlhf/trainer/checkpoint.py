@@ -2,15 +2,16 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.errors import UserError
-from openrlhf.utils.atomic import publish, write_atomically
+from openrlhf.utils.atomic import partial, publish, write_atomically
 
 S = TypeVar("S")
 
@@ -18,6 +19,7 @@ STATE_FILE = "trainer_state.json"
 UNSAVED = "final_model"  # where a model lies that could not be written to --save_path
 _TAG = re.compile(r"global_step(\d+)$")
 _HF_COPY = re.compile(r"global_step(\d+)_hf$")
+_UNFINISHED = re.compile(r"global_step(\d+)\.partial$")
 
 
 def tag_of(step: int) -> str:
@@ -55,7 +57,7 @@ class Record:
         """
         try:
             found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{STATE_FILE} cannot be read ({error})") from None
         record = typed(cls, found, STATE_FILE)
         for name, size in record.files.items():
@@ -83,13 +85,19 @@ def typed(kind: type[S], values: Any, what: str) -> S:
         raise ValueError(f"{what} holds something else than {', '.join(hints)}")
     for name, value in values.items():
         wanted = get_origin(hints[name]) or hints[name]
-        number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
-        if not number and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+        inner = (get_args(hints[name]) or (str, Any))[1] if wanted is dict else Any
+        if not _is(value, wanted) or (inner is not Any and not all(_is(one, inner) for one in value.values())):
             raise ValueError(f"{what}: {name} is {value!r}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ValueError(f"{what}: {error}") from None
+
+
+def _is(value: Any, wanted: type) -> bool:
+    """Whole numbers are numbers; truth values are none."""
+    kinds = (int, float) if wanted is float else (wanted,)
+    return isinstance(value, kinds) and (wanted is bool or not isinstance(value, bool))
 
 
 def publish_checkpoint(parent: Path, step: int, keep: int, run: str = "") -> None:
@@ -106,6 +114,9 @@ def rotate_checkpoints(parent: Path, keep: int, step: int, run: str) -> None:
     """
     own = [folder for number, folder in _by_step(parent, _TAG) if number <= step and _run_of(folder) == run]
     _remove_first(own, keep)
+    for number, folder in _by_step(parent, _UNFINISHED):  # of runs that were killed while they wrote or removed it
+        if number <= step:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def rotate_hf_copies(parent: Path, keep: int, step: int) -> None:
@@ -131,16 +142,18 @@ def checkpoints_in(parent: Path) -> list[Path]:
     return [f for f in found if any(kind.match(f.name.removesuffix(".partial")) for kind in (_TAG, _HF_COPY))]
 
 
-def find_saved(parents: Sequence[Path], kind: type[S]) -> Saved[S] | None:
+def find_saved(parents: Sequence[Path], kind: type[S], back: int = 0) -> Saved[S] | None:
     """The newest usable checkpoint below the first of `parents`; None where there is none at all.
 
     It is the one that `latest` names, or where that cannot be used the one before it. parents: folders that must all
-    have it, of the policy and of the critic. kind: of the loop's state.
+    have it, of the policy and of the critic. kind: of the loop's state. back: how many usable ones to pass over, as
+    far as there are older ones.
 
     Raises:
         UserError: there are checkpoints, but none can be used.
     """
     notes, first = [], parents[0]
+    found: Saved[S] | None = None
     steps = [number for number, _ in _by_step(first, _TAG)] if first.is_dir() else []
     if not steps:
         return None
@@ -151,7 +164,12 @@ def find_saved(parents: Sequence[Path], kind: type[S]) -> Saved[S] | None:
         except ValueError as error:
             notes.append(f"{first / tag_of(step)} cannot be used: {error}.")
             continue
-        return Saved(tag_of(step), records[0], state, tuple(notes))
+        found = Saved(tag_of(step), records[0], state, tuple(notes))
+        if back == 0:
+            break
+        back -= 1
+    if found is not None:
+        return found
     raise UserError(f"{' '.join(notes)} No other checkpoint is left: start anew with --overwrite")
 
 
@@ -167,7 +185,10 @@ def _candidates(parent: Path, steps: list[int]) -> Iterator[int]:
 
 def _remove_first(folders: list[Path], keep: int) -> None:
     for folder in folders[:-keep] if keep > 0 else []:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Renamed first: half a checkpoint must not look like one.
+        shutil.rmtree(partial(folder), ignore_errors=True)
+        os.replace(folder, partial(folder))
+        shutil.rmtree(partial(folder), ignore_errors=True)
 
 
 def _by_step(parent: Path, pattern: re.Pattern) -> list[tuple[int, Path]]:

@@ -7,7 +7,7 @@ from openrlhf.models.saving import save_pretrained
 from openrlhf.objectives.value import ValueObjective
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_scalar
-from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.rank_checkpoint import save_learner
 from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.utils.tally import Tally
 
@@ -29,9 +29,6 @@ class CriticWorker(TrainingWorker):
 
     def save_checkpoint(self, parent: str, step: int, run: str, keep: int) -> None:
         save_learner(self.learner, parent, step, {"step": step, "run": run}, keep)
-
-    def load_checkpoint(self, parent: str, tag: str) -> None:
-        load_learner(self.learner, parent, tag)
 
     def save_model(self, folder: str) -> None:
         """Collective: a plain Hugging Face folder with the value head."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -30,6 +29,8 @@ from openrlhf.trainer.deepspeed_setup import (
     sharding_stage,
 )
 from openrlhf.trainer.frozen import FrozenActor
+from openrlhf.trainer.optimizer_state import OptimizerState
+from openrlhf.trainer.weight_average import WeightAverage
 from openrlhf.utils.tally import Tally
 
 
@@ -37,6 +38,11 @@ class Posterior(Protocol):
     """`head` is the output layer that belongs to the hidden states; None means the policy's own."""
 
     head: ScoringHead | None
+
+    @property
+    def average(self) -> WeightAverage | None:
+        """Its weights, where they follow the policy's."""
+        ...
 
     def hidden(self, rows: RaggedRows) -> Tensor:
         """[T, width] without gradient: states that predict the scored tokens of `rows`."""
@@ -50,16 +56,17 @@ class Posterior(Protocol):
         """Called after every optimiser step."""
         ...
 
-    def save(self, folder: Path, rank: int) -> None: ...
-
-    def load(self, folder: Path, rank: int) -> None: ...
+    def publish(self) -> None:
+        """Called after `average` was written to."""
+        ...
 
 
 class Learner:
     """A DeepSpeed engine around a network and the objective that trains it. Every rank of the group has one.
 
     posterior: for objectives that need one. reference: for those that read the column "reference" where the examples
-    do not bring it. correction: of losses on tokens that another policy sampled. All are set by the caller.
+    do not bring it. average: of the network's weights, for --enable_ema. correction: of losses on tokens that another
+    policy sampled. All are set by the caller.
     """
 
     def __init__(self, config: TrainConfig, network: Network, objective: Objective, learning_rate: float) -> None:
@@ -76,6 +83,9 @@ class Learner:
             self.engine.compile()
         self.posterior: Posterior | None = None
         self.reference: FrozenActor | None = None
+        self.average: WeightAverage | None = None
+        self.state = OptimizerState(self.engine, network)
+        self._before: tuple[int, list[Tensor]] = (0, [])
         self.correction: Correction | None = None
 
     def train_step(
@@ -111,7 +121,36 @@ class Learner:
                 self.engine.step()  # only counts; the boundary is not reached
         if self.posterior is not None:
             self.posterior.after_step()
+        if self.average is not None:
+            self.average.update()
         return tally
+
+    def remember(self) -> None:
+        """Keeps a copy of all that `train_step` changes, in CPU memory: 12 bytes a parameter of this rank's share, and
+        4 for each moving average."""
+        self._before = self.state.steps, [tensor.detach().to("cpu", copy=True) for tensor in self._changing()]
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Collective: everything is as it was at the last `remember`."""
+        self.state.steps, copies = self._before
+        for tensor, copy in zip(self._changing(), copies, strict=True):
+            tensor.data.copy_(copy)
+        self.publish()
+
+    def publish(self) -> None:
+        """Collective: network and posterior compute with what was written to `state` and to the averages."""
+        self.state.publish()
+        if self.posterior is not None:
+            self.posterior.publish()
+
+    def averages(self) -> dict[str, WeightAverage]:
+        """What moves besides the weights, by the name that files have."""
+        found = {"ema": self.average, "posterior_ema": self.posterior.average if self.posterior else None}
+        return {name: average for name, average in found.items() if average is not None}
+
+    def _changing(self) -> list[Tensor]:
+        return self.state.tensors() + [tensor for average in self.averages().values() for tensor in average.tensors]
 
     def _update(self) -> float:
         """Clips and steps; returns the gradient norm before clipping, over all ranks."""

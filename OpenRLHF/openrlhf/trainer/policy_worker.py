@@ -1,6 +1,6 @@
 """One rank of the policy: scores, trains, sends weights to the engines, saves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from openrlhf.trainer.checkpoint import UNSAVED, rotate_hf_copies, tag_of
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.networks import trainable_actor
 from openrlhf.trainer.posterior import supply_frozen_models
-from openrlhf.trainer.rank_checkpoint import load_learner, save_learner
+from openrlhf.trainer.rank_checkpoint import save_learner
 from openrlhf.trainer.training_worker import TrainingWorker
 from openrlhf.trainer.weight_average import WeightAverage
 from openrlhf.utils.tally import Tally
@@ -27,8 +27,6 @@ EMA_DECAY = 0.992  # as in OpenRLHF
 
 
 class PolicyWorker(TrainingWorker):
-    """`average` holds the moving average that --enable_ema saves instead of the last weights."""
-
     def load(self) -> None:
         config, pad = self.config, self.tokenizer.pad_token_id
         actor = trainable_actor(str(config.model.pretrain), config, pad)
@@ -39,7 +37,8 @@ class PolicyWorker(TrainingWorker):
         if rollout.corrects:
             bounds = (rollout.correction_cap, *rollout.correction_range)
             self.learner.correction = Correction(str(rollout.off_policy_correction), *bounds)
-        self.average = WeightAverage(actor, EMA_DECAY) if config.policy.enable_ema else None
+        if config.policy.enable_ema:
+            self.learner.average = WeightAverage(actor, EMA_DECAY)  # saved instead of the last weights
         self._pretraining = LikelihoodObjective("ptx_loss")
         self.sender: WeightSender | None = None
         self._version = 0
@@ -53,10 +52,7 @@ class PolicyWorker(TrainingWorker):
     ) -> Tally:
         """figures: what the loss reads of the whole step. pretraining: micro-batches of plain text, whose weights carry
         --ptx_coef."""
-        tally = self.learner.train_step(micro_batches, learning_rate, [(self._pretraining, pretraining)], figures)
-        if self.average is not None:
-            self.average.update()
-        return tally
+        return self.learner.train_step(micro_batches, learning_rate, [(self._pretraining, pretraining)], figures)
 
     def connect_engines(self, engines: Sequence[Any], backend: str, timeout: float) -> None:
         """Collective: builds the channel through which weights reach the engines (Ray actor handles)."""
@@ -86,21 +82,7 @@ class PolicyWorker(TrainingWorker):
 
     def save_checkpoint(self, parent: str, step: int, state: dict[str, Any], files: Mapping[str, str] = {}) -> None:
         """files: further ones by name, with their texts."""
-        more: list[Callable[[Path], Any]] = []
-        if (average := self.average) is not None:
-            more.append(lambda folder: average.save(folder / self._average_file))
-        if self.rank == 0:
-            more.append(lambda folder: [(folder / name).write_text(text) for name, text in files.items()])
-        save_learner(self.learner, parent, step, state, self.config.checkpoint.max_ckpt_num, more)
-
-    def load_checkpoint(self, parent: str, tag: str) -> None:
-        load_learner(self.learner, parent, tag)
-        if self.average is not None:
-            self.average.load(Path(parent) / tag / self._average_file)
-
-    @property
-    def _average_file(self) -> str:
-        return f"ema_rank{self.rank}.safetensors"
+        save_learner(self.learner, parent, step, state, self.config.checkpoint.max_ckpt_num, files)
 
     def save_model(self, folder: str) -> None:
         """Collective: a plain Hugging Face folder of the policy, or of its average under --enable_ema.
@@ -108,7 +90,8 @@ class PolicyWorker(TrainingWorker):
         Where it cannot be written, it goes beside the checkpoints, and UserError says so.
         """
         fallback = Path(self.config.checkpoint.ckpt_path) / UNSAVED
-        with self.average.applied() if self.average is not None else nullcontext():
+        average = self.learner.average
+        with average.applied() if average is not None else nullcontext():
             self._save(Path(folder), fallback)
 
     def save_hf_copy(self, parent: str, step: int) -> None:

@@ -1,6 +1,5 @@
 """Who computes the answer-conditioned distribution p: the current weights, a moving average, or the starting model."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ class OnlinePosterior:
     """The policy itself, as published: p and q drift together, which can end in collapse."""
 
     head: ScoringHead | None = None
+    average: WeightAverage | None = None
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -42,10 +42,7 @@ class OnlinePosterior:
     def after_step(self) -> None:
         pass
 
-    def save(self, folder: Path, rank: int) -> None:
-        pass
-
-    def load(self, folder: Path, rank: int) -> None:
+    def publish(self) -> None:
         pass
 
 
@@ -68,18 +65,14 @@ class EmaPosterior(InitialPosterior):
 
     def __init__(self, frozen: FrozenActor, policy: Actor, decay: float) -> None:
         super().__init__(frozen)
-        self._average = WeightAverage(policy.causal_lm, decay)
+        self.average = self._average = WeightAverage(policy.causal_lm, decay)
         self._targets = list(frozen.actor.causal_lm.parameters())
 
     def after_step(self) -> None:
         self._average.update()
-        self._average.copy_to(self._targets)
+        self.publish()
 
-    def save(self, folder: Path, rank: int) -> None:
-        self._average.save(folder / f"posterior_ema_rank{rank}.safetensors")
-
-    def load(self, folder: Path, rank: int) -> None:
-        self._average.load(folder / f"posterior_ema_rank{rank}.safetensors")
+    def publish(self) -> None:
         self._average.copy_to(self._targets)
 
 

@@ -24,7 +24,7 @@ _FREE = (
     "micro_train_batch_size micro_rollout_batch_size max_tokens_per_micro_batch"
     " gradient_checkpointing gradient_checkpointing_use_reentrant"
     " score_chunk_size attn_implementation flash_attn use_liger_kernel torch_compile packing_samples no_pack_samples"
-    " ring_attn_size ring_head_stride local_rank overlap_comm adam_offload zpg full_determinism use_ms"
+    " ring_attn_size ring_head_stride local_rank zero_stage overlap_comm adam_offload zpg full_determinism use_ms"
     " save_rollouts reward_workers reward_timeout max_reward_failures on_anomaly hinted_eval_steps hinted_eval_prompts"
 )
 
@@ -95,15 +95,14 @@ def check_continued(record: Record, config: TrainConfig, ranks: int, where: Path
     then, now = record.settings, settings_of(config)
     changed = {name: (then[name], now[name]) for name in then.keys() & now.keys() if then[name] != now[name]}
     free = {flag.name for kind in _FREE_SECTIONS for _, flag in flags_of(kind)} | {*_FREE.split()}
-    refused = _described({name: values for name, values in changed.items() if name not in free})
-    if record.ranks != ranks:
-        refused.insert(0, f"{ranks} rank(s) (it was written by {record.ranks})")
-    if refused:
+    if refused := _described({name: values for name, values in changed.items() if name not in free}):
         raise UserError(
             f"the checkpoint {where} cannot be continued with {', '.join(refused)}: give what it had, or start anew in"
             " another --ckpt_path"
         )
     noted = _described({name: values for name, values in changed.items() if name in free and name not in _UNSAID})
+    if record.ranks != ranks:
+        noted.insert(0, f"{ranks} rank(s) (it was written by {record.ranks})")
     return [f"continued with other settings than before: {', '.join(noted)}."] if noted else []
 
 

@@ -12,7 +12,7 @@ from openrlhf.experience.prompt import Prompt
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import method_of
 from openrlhf.rollout.engine import Sampling
-from openrlhf.trainer.anomalies import AnomalyWatch
+from openrlhf.trainer.anomalies import WINDOW, AnomalyWatch, broken
 from openrlhf.trainer.assembly import Assembler, train_batches
 from openrlhf.trainer.checkpoint import checkpoint_folders, find_saved, rotate_checkpoints
 from openrlhf.trainer.gpu_memory import GpuMemory
@@ -30,6 +30,7 @@ from openrlhf.utils.console import note
 from openrlhf.utils.tally import Tally
 
 ROLLBACKS, ROLLBACK_RATE = 3, 0.5  # how often, and what becomes of the rates each time
+SKIPS = 3  # within as many steps as are remembered
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class RLTrainer:
         self.queue = RolloutQueue(self.make, self.sampler, rollout.rollout_ahead, state.step, waiting)
         self.progress = Progress(plan.steps, state.step)
         self.watch = AnomalyWatch()
+        self.skipped: list[int] = []
 
     def train(self) -> None:
         """Runs to the end of the plan and saves the model."""
@@ -135,6 +137,10 @@ class RLTrainer:
             prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
             metrics = {**rollout_metrics(prepared), **figures, **self.roles.rollouts.figures(step)}
             memory.enter("update")
+            kl_coef = self.state.kl_coef
+            if self.config.policy.on_anomaly == "skip":
+                for group in self.trained:
+                    group.call("remember")
             metrics.update(self.update(prepared))
         if self.config.rollout.rollout_ahead:
             metrics["train/version_lag"] = version_lag(rollouts, step)
@@ -147,10 +153,11 @@ class RLTrainer:
             memory.enter("sync")
             metrics.update(self.sync_weights())
             memory.enter("generate")
-        metrics.update(self.evaluate(step))
+        if not broken(metrics):  # engines that compute with such weights end the run
+            metrics.update(self.evaluate(step))
         self.report(metrics, dataclasses.replace(batch, rollouts=prepared))
         wrong = self.watch.look(metrics)
-        if wrong and self.mend(step, wrong):
+        if wrong and self.mend(step, wrong, kl_coef):
             return
         if is_due(step, self.config.checkpoint.save_steps):
             self.save(step)
@@ -160,8 +167,8 @@ class RLTrainer:
         with self.progress.phase("generate"):
             return self.queue.settle()
 
-    def mend(self, step: int, wrong: Sequence[str]) -> bool:
-        """Does what --on_anomaly says; whether the step was taken back.
+    def mend(self, step: int, wrong: Sequence[str], kl_coef: float) -> bool:
+        """Does what --on_anomaly says; whether the step was taken back. kl_coef: before it.
 
         A step that was taken back has used up its prompts and its place in the schedule: the same step would only end
         the same way.
@@ -170,20 +177,39 @@ class RLTrainer:
         if action == "warn":
             note(f"{said}.", step)
             return False
-        saved = find_saved(checkpoint_folders(self.config), TrainerState)
-        if action == "stop" or saved is None or self.state.rollbacks == ROLLBACKS:
+        recent = [number for number in self.skipped if number > step - WINDOW]
+        if action == "skip" and len(recent) < SKIPS:
+            note(f"{said}: its updates are taken back.", step)
+            self.skipped = [*recent, step]
+            self.state.kl_coef = kl_coef
+            self.put_back()
+            return True
+        # Each time further back: a slow drift has begun before it is seen.
+        back = self.state.rollbacks if action == "rollback" else 0
+        saved = find_saved(checkpoint_folders(self.config), TrainerState, back)
+        if action in ("stop", "skip") or saved is None or self.state.rollbacks == ROLLBACKS:
             latest = f"the latest checkpoint is {saved.tag}" if saved else "there is no checkpoint"
             raise UserError(f"{said}; {latest} (--on_anomaly {action})")
         note(f"{said}: back to {saved.tag}, with half the rate.", step)
-        self.roles.memory.enter("update")
-        groups = [group for group in (self.roles.policy, self.roles.critic) if group is not None]
-        for group, folder in zip(groups, checkpoint_folders(self.config), strict=True):
-            group.call("load_checkpoint", str(folder), saved.tag)
         self.state.kl_coef, self.state.rollbacks = saved.state.kl_coef, self.state.rollbacks + 1
+        self.put_back(saved.tag)
+        return True
+
+    @property
+    def trained(self) -> list[RoleGroup]:
+        return [group for group in (self.roles.policy, self.roles.critic) if group is not None]
+
+    def put_back(self, tag: str | None = None) -> None:
+        """Policy and critic go back to a checkpoint, or to where they were before this step; engines follow."""
+        self.roles.memory.enter("update")
+        for group, folder in zip(self.trained, checkpoint_folders(self.config), strict=True):
+            if tag is None:
+                group.call("undo")
+            else:
+                group.call("load_checkpoint", str(folder), tag)
         self.roles.memory.enter("sync")
         self.sync_weights()
         self.roles.memory.enter("generate")
-        return True
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Optimiser steps of policy and critic; a batch with nothing to train on moves the schedule and nothing else.

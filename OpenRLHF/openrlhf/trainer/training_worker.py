@@ -2,6 +2,7 @@
 
 from openrlhf.experience.example import MicroBatches
 from openrlhf.trainer.learner import Learner
+from openrlhf.trainer.rank_checkpoint import load_learner
 from openrlhf.trainer.worker import TokenValues, Worker
 
 
@@ -13,6 +14,16 @@ class TrainingWorker(Worker):
     def score(self, micro_batches: MicroBatches) -> TokenValues:
         """Log-probabilities of a policy, at the sampling temperature; values of a critic."""
         return self.learner.outputs(micro_batches)
+
+    def load_checkpoint(self, parent: str, tag: str) -> None:
+        load_learner(self.learner, parent, tag)
+
+    def remember(self) -> None:
+        """Keeps what `undo` goes back to."""
+        self.learner.remember()
+
+    def undo(self) -> None:
+        self.learner.undo()
 
     def sleep(self) -> None:
         """The optimiser's state goes to CPU memory until `wake`."""

@@ -1,11 +1,13 @@
 """An exponential moving average of a network's weights: θ̄ ← d·θ̄ + (1 − d)·θ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+
+from openrlhf.trainer.shards import Piece
 
 
 class WeightAverage:
@@ -13,7 +15,7 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._parameters = list(network.parameters())
+        self._names, self._parameters = zip(*network.named_parameters(), strict=True)
         self.tensors = [local(p).detach().float().clone() for p in self._parameters]
 
     @torch.no_grad()
@@ -22,7 +24,7 @@ class WeightAverage:
             average.lerp_(local(parameter).to(average), 1.0 - self.decay)
 
     @torch.no_grad()
-    def copy_to(self, parameters: list[nn.Parameter]) -> None:
+    def copy_to(self, parameters: Sequence[nn.Parameter]) -> None:
         for parameter, average in zip(parameters, self.tensors, strict=True):
             local(parameter).copy_(average)
 
@@ -36,17 +38,14 @@ class WeightAverage:
             for parameter, tensor in zip(self._parameters, own, strict=True):
                 local(parameter).copy_(tensor)
 
-    def save(self, file: Path) -> None:
-        from safetensors.torch import save_file
-
-        save_file({str(i): tensor.contiguous() for i, tensor in enumerate(self.tensors)}, file)
-
-    def load(self, file: Path) -> None:
-        from safetensors.torch import load_file
-
-        stored = load_file(file)
-        for i, tensor in enumerate(self.tensors):
-            tensor.copy_(stored[str(i)])
+    def pieces(self) -> dict[str, Piece]:
+        """Live views, by name of the parameter; all of it where it is not sharded."""
+        found = {}
+        for name, parameter, tensor in zip(self._names, self._parameters, self.tensors, strict=True):
+            size = getattr(parameter, "ds_numel", tensor.numel())
+            start = min(dist.get_rank() * tensor.numel(), size) if hasattr(parameter, "ds_tensor") else 0
+            found[name] = Piece(start, tensor.view(-1)[: size - start])  # the last shard is padded
+        return found
 
 
 def local(parameter: nn.Parameter) -> Tensor:

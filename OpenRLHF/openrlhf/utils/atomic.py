@@ -1,6 +1,7 @@
 """Files and folders that are either there in full or not at all."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes `text` (UTF-8) under a temporary name beside `path` and renames it. Makes missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
+    _clear(path.parent, f".{path.name}")
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, path)
@@ -24,6 +26,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill; it replaces `path`, and what was there, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
+    _clear(path.parent, f".{path.name}")
     temporary.mkdir()
     try:
         yield temporary
@@ -45,7 +48,7 @@ def filled(folder: Path, replaced: Sequence[str]) -> Iterator[Path]:
             yield temporary
         return
     temporary = folder / f".{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    _clear(folder, "")
     try:
         temporary.mkdir()
         yield temporary
@@ -66,6 +69,15 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _clear(parent: Path, name: str) -> None:
+    """Removes what processes that were killed while they wrote `name` have left: it may be as large as a model."""
+    kind = re.compile(re.escape(name) + r"\.(\d+)\.tmp$")
+    for entry in list(parent.iterdir()):
+        match = kind.fullmatch(entry.name)
+        if match and (int(match[1]) == os.getpid() or not Path(f"/proc/{match[1]}").exists()):
+            _remove(entry)
 
 
 def _temporary_name(path: Path) -> Path:

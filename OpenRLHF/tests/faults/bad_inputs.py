@@ -1,10 +1,12 @@
 """Bad inputs as a user meets them, each a command that must end with status 2 and say in a few lines what to do.
 
-python3 bad_inputs.py FOLDER [NAME…] runs them and prints, for each, status, seconds, lines and the last line.
+python3 bad_inputs.py FOLDER [NAME…] runs them and prints, for each, status, seconds, CPU seconds, lines and the last
+line.
 """
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,8 +23,9 @@ REWARD = "def reward_func(queries, prompts, labels):\n    return [1.0] * len(que
 
 @dataclass(frozen=True)
 class Case:
-    """says: a part of the last line, so that no case passes for another reason. prepare: what is wrong on disk. early:
-    it needs no torch, so it takes a second."""
+    """says: a part of the last line, so that no case passes for another reason. flags: added to those that `RL` and
+    `SFT` need; all of them for other commands. prepare: what is wrong on disk. early: it needs no torch, so it takes a
+    second."""
 
     fault: int
     name: str
@@ -35,8 +38,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
+    """seconds: by the clock. cpu: of the command and what it started."""
+
     status: int
     seconds: float
+    cpu: float
     lines: tuple[str, ...]
 
 
@@ -51,7 +57,10 @@ def make_folder(folder: Path) -> None:
 
 
 def command_line(case: Case) -> list[str]:
-    common = [sys.executable, "-m", f"openrlhf.cli.{case.command}", "--pretrain", "model", "--save_path", "out"]
+    program = [sys.executable, "-m", f"openrlhf.cli.{case.command}"]
+    if case.command not in (RL, SFT):
+        return [*program, *case.flags]
+    common = [*program, "--pretrain", "model", "--save_path", "out"]
     common += ["--ckpt_path", "ckpt", "--save_steps", "1", "--input_key", "problem", "--train_batch_size", "4"]
     if case.command == SFT:
         return [*common, "--dataset", "rows.json", "--output_key", "answer", *case.flags]
@@ -73,12 +82,17 @@ def answer(case: Case, whole: Path, folder: Path) -> Answer:
         "HF_HUB_OFFLINE": "1",
         "DS_ACCELERATOR_LOG_LEVEL": "ERROR",
     }
-    started = time.monotonic()
+    started, before = time.monotonic(), _cpu()
     done = subprocess.run(
         command_line(case), cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return Answer(done.returncode, time.monotonic() - started, tuple(lines))
+    return Answer(done.returncode, time.monotonic() - started, _cpu() - before, tuple(lines))
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:
@@ -186,12 +200,82 @@ OLD: dict[str, dict[str, object]] = {
     "actor_learning_rate": {"actor_learning_rate": 1e-3},
     "lora_rank": {"lora_rank": 8},
     "pretrain": {"pretrain": "/elsewhere"},
-    "rank(s)": {"ranks": 2},
     "advantage_estimator": {"advantage_estimator": "rloo"},
 }
 
 
+# What a flag is given, and what is said.
+RL_FLAGS: dict[tuple[str, ...], str] = {
+    ("--remote_rm_url", "reward.txt"): "neither a .py file, nor a URL",
+    ("--remote_rm_url", "reward.py,http://localhost:1/"): "only URLs can be summed",
+    ("--use_ms",): "download there",
+    ("--attn_implementation", "flash_attention_2", "--bf16"): "needs the package flash-attn",
+    ("--ring_attn_size", "2", "--packing_samples", "--torch_compile"): "remove one",
+    ("--load_in_4bit",): "add --lora_rank",
+    ("--adam_betas", "1", "0.9"): "--adam_betas (1.0, 0.9) is out of range",
+    ("--prompt_max_len", "4000"): "more than the model's 512",
+    ("--intro_answer_template", "Answer:"): "has no {answer}",
+    ("--learning_rat", "1"): "did you mean --actor_learning_rate?",
+    ("--train_batch_size", "many"): "invalid integer value: 'many'",
+    ("--advantage_estimator", "grop"): "choose from 'intro', 'gae'",
+    ("--zero_stage", "4"): "at least 0 and at most 3",
+    ("--method", "none.py"): "there is no such file",
+    ("--config", "none.yaml"): "cannot be read",
+    ("--temperature", "0"): "makes all --n_samples_per_prompt 2 responses equal",
+    ("--actor_learning_rate", "nan"): "--actor_learning_rate nan is out of range",
+    ("--init_kl_coef", "-1"): "--init_kl_coef -1.0 is out of range",
+    ("--advantage_estimator", "group_norm", "--n_samples_per_prompt", "1"): "needs several responses",
+    ("--eval_dataset", "none.jsonl"): "none.jsonl: there is no such file",
+    ("--on_anomaly", "panic"): "choose from 'warn', 'skip', 'stop', 'rollback'",
+    ("--rollout_engine", "sglang"): "choose from 'auto', 'vllm', 'hf'",
+    ("--top_p", "2"): "more than 0 and at most 1",
+    ("--lora_rank", "-1"): "--lora_rank -1 is out of range",
+    ("--advantage_estimator", "gae"): "change --critic_num_gpus_per_node",
+    ("--use_wandb",): "expected one argument",
+    ("--prompt_data", "rows.json,rows.json", "--prompt_data_probs", "1"): "need 2 positive probabilities",
+    ("--reward_policy", "none", "--remote_rm_url", "math"): "choose from 'math', 'word_problem', 'choice'",
+    ("--label_key", "solution"): "choose --label_key among the fields found",
+}
+SFT_FLAGS: dict[tuple[str, ...], str] = {
+    ("--max_epochs", "many"): "invalid integer value: 'many'",
+    ("--load_in_4bit",): "add --lora_rank",
+    ("--dataset", "rows.json,rows.json", "--dataset_probs", "1"): "need 2 positive probabilities",
+    ("--multiturn",): "--multiturn needs --apply_chat_template",
+    ("--max_len", "0"): "--max_len 0 is out of range",
+    ("--use_ms",): "download there",
+    ("--config", "none.yaml"): "cannot be read",
+    ("--learning_rte", "1"): "did you mean --learning_rate?",
+}
+_TRAIN = ("--pretrain", "model", "--save_path", "out", "--dataset")
+_INFER = ("--pretrain", "model", "--eval_task", "generate", "--output_path")
+OTHERS: list[tuple[str, tuple[str, ...], str]] = [
+    ("train_dpo", (*_TRAIN, "none.json"), "none.json: there is no such file"),
+    ("train_kto", (*_TRAIN, "rows.json"), "nothing says where the responses are"),
+    ("train_kd", (*_TRAIN, "rows.json"), "--teacher_model is missing"),
+    ("train_prm", (*_TRAIN, "rows.json"), "--placeholder_token is missing"),
+    ("batch_inference", ("--pretrain", "model", "--dataset", "rows.json"), "choose one of generate, generate_vllm, rm"),
+    ("batch_inference", (*_INFER, "model", "--dataset", "rows.json"), "--output_path model is a folder"),
+    ("batch_inference", (*_INFER, "o.jsonl"), "--dataset is missing"),
+    ("serve_rm", (), "--reward_pretrain is missing"),
+    ("serve_rm", ("--reward_pretrain", "model", "--host", "0.0.0.0"), "can be reached from other machines"),
+    ("serve_rm", ("--reward_pretrain", "model", "--port", "99999"), "--port 99999 is out of range"),
+    ("serve_rm", ("--reward_pretrain", "model", "--api_key_file", "none"), "--api_key_file none cannot be read"),
+    ("interactive_chat", (), "--pretrain is missing"),
+    ("interactive_chat", ("--pretrain", "model", "--ta_prompt", "none.txt"), "--ta_prompt none.txt"),
+    ("lora_combiner", ("--model_path", "model", "--lora_path", "model", "--output_path", "model"), "is what is read"),
+    ("math_eval", ("--model_name_or_path", "model", "--data_names", ""), "--data_names names no set"),
+    ("grade_answers", (), "--input, --output"),
+    ("grade_answers", ("--input", "none.jsonl", "--output", "o.jsonl"), "'none.jsonl' is no file"),
+    ("grade_answers", ("--input", "rows.json", "--output", "no/o.jsonl"), "does not exist; create it first"),
+]
+
+
 def cases() -> Iterator[Case]:
+    for command, table in ((RL, RL_FLAGS), (SFT, SFT_FLAGS)):
+        for flags, says in table.items():
+            yield Case(14, f"{command}: {' '.join(flags)}", command, says, flags)
+    for command, flags, says in OTHERS:
+        yield Case(14, f"{command}: {' '.join(flags)}", command, says, flags)
     for command in (RL, SFT):
         yield from _of_folders_and_models(command)
         yield from _of_data(command)
@@ -206,8 +290,7 @@ def cases() -> Iterator[Case]:
     for name, (source, says) in FUNCTIONS.items():
         yield Case(3, f"reward: {name}", RL, says, (), write("reward.py", source), early=False)
     for name, changed in OLD.items():
-        says = f"{name} (it was written by 2)" if name == "rank(s)" else f"--{name} "
-        yield Case(6, f"continued with another {name}", RL, says, RESUME, checkpoint(**changed))
+        yield Case(6, f"continued with another {name}", RL, f"--{name} ", RESUME, checkpoint(**changed))
     for name, text in STATES.items():
         says = "No other checkpoint is left"
         yield Case(8, f"state: {name}", RL, says, RESUME, broken_state(text))
@@ -259,7 +342,7 @@ def _of_data(command: str) -> Iterator[Case]:
 def main(argv: list[str]) -> int:
     folder, chosen = Path(argv[0]), argv[1:]
     make_folder(folder / "whole")
-    bad = 0
+    bad, answers = 0, []
     for case in cases():
         if chosen and not any(word in case.name for word in chosen):
             continue
@@ -267,8 +350,13 @@ def main(argv: list[str]) -> int:
         last = found.lines[-1] if found.lines else ""
         wrong = found.status != 2 or len(found.lines) > 3 or case.says not in last
         bad += wrong
-        figures = f"{case.fault}\t{case.name}\t{found.status}\t{found.seconds:.1f} s\t{len(found.lines)}"
+        answers.append(found)
+        times = f"{found.seconds:.1f} s\t{found.cpu:.1f} s"
+        figures = f"{case.fault}\t{case.name}\t{found.status}\t{times}\t{len(found.lines)}"
         print(f"{'WRONG' if wrong else 'right'}\t{figures}\t{last}", flush=True)
+    within = {name: sum(getattr(a, name) <= 3 for a in answers) for name in ("seconds", "cpu")}
+    print(f"{len(answers)} bad inputs, {bad} of them answered wrongly; within 3 s: {within['seconds']} by the clock,")
+    print(f"{within['cpu']} by CPU time; at most {max(len(a.lines) for a in answers)} lines")
     return 1 if bad else 0
 
 

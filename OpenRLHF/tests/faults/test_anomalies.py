@@ -8,7 +8,7 @@ import pytest
 from test_checkpoints import config_of, save
 
 from openrlhf.errors import UserError
-from openrlhf.trainer.anomalies import ENOUGH, AnomalyWatch
+from openrlhf.trainer.anomalies import ENOUGH, AnomalyWatch, broken
 from openrlhf.trainer.rl_trainer import RLTrainer
 from openrlhf.trainer.state import TrainerState
 
@@ -32,11 +32,13 @@ def after(calm_steps: int, **changed: float) -> list[str]:
     return watch.look({**CALM, **{f"train/{name}": value for name, value in changed.items()}})
 
 
-@pytest.mark.parametrize("name", ["policy_loss", "grad_norm", "critic_loss"])
+@pytest.mark.parametrize("name", ["policy_loss", "grad_norm", "critic_loss", "critic_grad_norm"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_seen_in_the_first_step(name: str, value: float) -> None:
     (said,) = after(0, **{name: value})
     assert said == f"train/{name} {value}: no number"
+    assert broken({f"train/{name}": value})
+    assert not broken(CALM)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,13 @@ def test_hinted_accuracy_is_compared_with_its_best() -> None:
     assert found == [False, False, False, False, True]
 
 
+def test_half_of_that_drift_counts_when_it_lasts_and_the_best_may_be_long_ago() -> None:
+    watch = AnomalyWatch()
+    slowly = [0.98 - 0.006 * step for step in range(40)]
+    found = [bool(watch.look({"train/hinted_accuracy": value})) for value in slowly]
+    assert found.index(True) == 18  # 0.98 - 0.108 is the second one below 0.88
+
+
 def test_keeping_nothing_is_an_anomaly_only_when_it_lasts() -> None:
     watch = AnomalyWatch()
     found = [bool(watch.look({"train/kept_share": value})) for value in (0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.2)]
@@ -98,6 +107,7 @@ def trainer(folder: Path, action: str) -> RLTrainer:
     made = object.__new__(RLTrainer)
     made.config = config_of(folder, "--on_anomaly", action)
     made.state = TrainerState(step=3, optimizer_steps=6, kl_coef=0.5)
+    made.skipped = []
     made.roles = SimpleNamespace(policy=Group(), critic=None, memory=SimpleNamespace(enter=lambda phase: None))  # type: ignore[assignment]
     return made
 
@@ -106,26 +116,47 @@ WRONG = ["train/entropy 0.01: the policy collapses or dissolves"]
 
 
 def test_warning_says_it_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trainer(tmp_path, "warn").mend(3, WRONG) is False
+    assert trainer(tmp_path, "warn").mend(3, WRONG, 0.0) is False
     assert capsys.readouterr().err == f"note: step 3: {WRONG[0]}.\n"
 
 
 def test_stopping_names_the_checkpoint_to_go_back_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"step 3: train/entropy .*; there is no checkpoint"):
-        trainer(tmp_path, "stop").mend(3, WRONG)
+        trainer(tmp_path, "stop").mend(3, WRONG, 0.0)
     save(tmp_path, 2, config_of(tmp_path))
     with pytest.raises(UserError, match="the latest checkpoint is global_step2"):
-        trainer(tmp_path, "stop").mend(3, WRONG)
+        trainer(tmp_path, "stop").mend(3, WRONG, 0.0)
 
 
 def test_rolling_back_loads_the_checkpoint_goes_on_with_the_next_step_and_ends_after_three(tmp_path: Path) -> None:
     save(tmp_path, 2, config_of(tmp_path))
     made = trainer(tmp_path, "rollback")
     for times in (1, 2, 3):
-        assert made.mend(3, WRONG) is True
+        assert made.mend(3, WRONG, 0.25) is True
         assert (made.state.rollbacks, made.state.kl_coef) == (times, 0.0)
         assert (made.state.step, made.state.optimizer_steps) == (3, 6)
     calls = made.roles.policy.calls  # type: ignore[attr-defined]
     assert calls[:2] == [("load_checkpoint", str(tmp_path / "_actor"), "global_step2"), ("sync_weights", 3)]
     with pytest.raises(UserError, match="on_anomaly rollback"):
-        made.mend(3, WRONG)
+        made.mend(3, WRONG, 0.0)
+
+
+def test_each_rollback_goes_further_back_as_far_as_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step, config_of(tmp_path))
+    made = trainer(tmp_path, "rollback")
+    for _ in range(3):
+        made.mend(3, WRONG, 0.0)
+    loaded = [call[2] for call in made.roles.policy.calls if call[0] == "load_checkpoint"]  # type: ignore[attr-defined]
+    assert loaded == ["global_step2", "global_step1", "global_step1"]
+
+
+def test_skipping_takes_the_updates_back_and_ends_after_three_among_ten_steps(tmp_path: Path) -> None:
+    made = trainer(tmp_path, "skip")
+    for step in (3, 7, 10):
+        assert made.mend(step, WRONG, 0.25) is True
+        assert made.state.kl_coef == 0.25
+    assert [call[0] for call in made.roles.policy.calls] == ["undo", "sync_weights"] * 3  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"there is no checkpoint \(--on_anomaly skip\)"):
+        made.mend(12, WRONG, 0.25)
+    assert made.mend(13, WRONG, 0.25) is True  # step 3 is long ago

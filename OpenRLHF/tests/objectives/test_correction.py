@@ -54,10 +54,7 @@ def test_the_gradient_of_a_policy_gradient_is_the_weighted_one() -> None:
     known = batch(advantage=advantages, **{BEHAVIOUR: behaviour})
     logprobs = torch.full((6,), -1.0, requires_grad=True)
     corrected = Correction("tis", 2.0, 0.5, 5.0).applied(logprobs, known, Tally())
-    nothing = torch.zeros(6)
-    scores = Scores(
-        logprobs, nothing[:, None], nothing, nothing[:, None].long(), nothing, nothing[:, None], nothing, nothing
-    )
+    scores = Scores(**{name: torch.zeros(6) for name in Scores._fields})._replace(target_logprobs=logprobs)
     PolicyObjective(0.2).loss(scores, corrected, Tally()).backward()
     expected = [-0.5 * min(r, 2.0) * a for r, a in zip(RATIOS, advantages, strict=True)]
     assert logprobs.grad is not None

@@ -145,6 +145,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
     task, naps, several = options.pop("task", ""), options.pop("naps", False), options.pop("several", False)
+    again, undone = options.pop("again", None), options.pop("undone", False)
     method = options.pop("advantage_estimator", "intro")
     critic = method == "critic"
     config = rl_config(**{"method": "gae" if critic else method, **FLAGS, **options})
@@ -155,6 +156,8 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         assert saved is not None
         load_learner(learner, checkpoint, saved.tag)
         first = saved.state.step
+    if again:
+        save_learner(learner, again, first, {"step": first}, keep=2)
     losses = []
     for step in range(first, steps):
         rows, objective = examples(count), learner.objective
@@ -166,6 +169,10 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
         shares = split_over_ranks(
             rows, world_size, micro, objective.rows_per_sample, config.model.ring_attn_size, budget
         )
+        if undone:  # another step, which must leave nothing behind
+            learner.remember()
+            learner.train_step(shares[rank], 1.0, figures={"kl_coef": FLAGS["init_kl_coef"]})
+            learner.undo()
         tally = learner.train_step(shares[rank], 1e-2, figures={"kl_coef": FLAGS["init_kl_coef"]})
         total = torch.tensor([tally.totals["loss"]], dtype=torch.float64)
         dist.all_reduce(total)

@@ -1,11 +1,13 @@
 """The learner on DeepSpeed: ranks, accumulation, ZeRO stages change nothing; checkpoints continue exactly."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from launching import launch
 from learner_program import examples
+from safetensors import safe_open
 
 from openrlhf.experience.example import Example
 from openrlhf.experience.micro_batch import collate
@@ -31,6 +33,17 @@ SPLITS_TOGETHER = {
 POSTERIORS = {
     kind: {"intro_posterior": kind, "steps": 3, "use_kl_loss": kind == "initial", "micro": 2}
     for kind in ("online", "ema", "initial")
+}
+
+
+# with moments and a moving average beside the weights
+INTERRUPTED = {"intro_posterior": "ema", "steps": 3, "micro": 2}
+CONVERTED_TOGETHER: dict[str, tuple[str, dict]] = {
+    "1 rank to 2, zero0": ("one_rank", {"zero_stage": 0}),
+    "1 rank to 2, zero2": ("one_rank", {"zero_stage": 2}),
+    "1 rank to 2, zero3": ("one_rank", {"zero_stage": 3}),
+    "zero3 to zero0": ("_actor", {"zero_stage": 0}),
+    "zero3 to zero2": ("_actor", {"zero_stage": 2}),
 }
 
 
@@ -60,16 +73,25 @@ def alone(folder: Path) -> dict:
     """Scenarios on one rank."""
     replicated = {kind: {**flags, "zero_stage": 0} for kind, flags in POSTERIORS.items()}
     lora = {"lora": {"lora_rank": 4, "steps": 2}}
-    scenarios = {**SPLITS_ALONE, **OTHERS_ALONE, **replicated, **lora, "one rationale": {"count": 1}}
+    saving = {"written": {**INTERRUPTED, "zero_stage": 0, "checkpoint": str(folder / "one_rank")}}
+    saving["undone"] = {**replicated["ema"], "undone": True}
+    saving["bf16, undone"] = {**replicated["online"], "bf16": True, "undone": True}
+    saving["bf16"] = {**replicated["online"], "bf16": True}
+    scenarios = {**SPLITS_ALONE, **OTHERS_ALONE, **replicated, **lora, **saving, "one rationale": {"count": 1}}
     return launch("learner_program.py", folder, 1, scenarios, pretrain=str(folder / "model"))
 
 
 @pytest.fixture(scope="module")
-def together(folder: Path) -> dict:
-    """Scenarios on two ranks."""
+def together(folder: Path, alone: dict) -> dict:
+    """Scenarios on two ranks; some continue what one rank wrote."""
     sharded = {kind: {**flags, "gradient_checkpointing": True} for kind, flags in POSTERIORS.items()}
-    interrupted = {"intro_posterior": "ema", "steps": 3, "micro": 2, "checkpoint": str(folder / "_actor")}
+    interrupted = {**INTERRUPTED, "checkpoint": str(folder / "_actor")}
     checkpoints = {"whole": interrupted, "continued": {**interrupted, "resume": True}}
+    for name, (source, flags) in CONVERTED_TOGETHER.items():
+        found = {"checkpoint": str(folder / source), "resume": True, "again": str(folder / name)}
+        checkpoints[name] = {**INTERRUPTED, **flags, **found}
+    for stage in (2, 3):
+        checkpoints[f"undone, zero{stage}"] = {**INTERRUPTED, "zero_stage": stage, "undone": True}
     naps = {"naps": {"intro_posterior": "ema", "steps": 3, "micro": 2, "naps": True}}
     scenarios = {**SPLITS_TOGETHER, **OTHERS_TOGETHER, **sharded, **checkpoints, **naps, "one rationale": {"count": 1}}
     return launch("learner_program.py", folder, 2, scenarios, pretrain=str(folder / "model"))
@@ -202,3 +224,69 @@ def test_a_token_budget_fills_micro_batches_and_balances_ranks() -> None:
     small = split_over_ranks(made, 2, 1, max_tokens=60)
     assert [len(share) for share in small] == [3, 3]
     assert max(len(micro) for share in small for micro in share) == 2
+
+
+def assembled(folder: Path) -> dict[str, torch.Tensor]:
+    """The whole tensors of a checkpoint, from all its ranks' files; what no file holds stays NaN."""
+    parts: dict[str, list[tuple[int, torch.Tensor]]] = {}
+    for file in sorted((folder / "global_step1").glob("*.safetensors")):
+        kind = file.name.split("_rank")[0]
+        with safe_open(file, "pt") as opened:
+            starts = json.loads(opened.metadata()["pieces"])["starts"]
+            for name, start in starts.items():
+                parts.setdefault(f"{kind}/{name}", []).append((start, opened.get_tensor(name)))
+    whole = {}
+    for name, pieces in parts.items():
+        tensor = torch.full((max(start + len(piece) for start, piece in pieces),), float("nan"))
+        for start, piece in pieces:
+            tensor[start : start + len(piece)] = piece
+        whole[name] = tensor
+    return whole
+
+
+@pytest.fixture(scope="module")
+def back(folder: Path, together: dict) -> dict:
+    """One rank that continues what two wrote."""
+    found = {"checkpoint": str(folder / "_actor"), "resume": True, "again": str(folder / "2 ranks to 1")}
+    return launch(
+        "learner_program.py", folder, 1, {"2 ranks to 1": {**INTERRUPTED, **found}}, pretrain=str(folder / "model")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CONVERTED_TOGETHER, "2 ranks to 1"])
+def test_another_number_of_ranks_or_stage_takes_up_the_same_numbers(
+    name: str, folder: Path, alone: dict, together: dict, back: dict
+) -> None:
+    """Master weights, moments, moving average: bit for bit. The steps after it: up to the order of sums."""
+    source = CONVERTED_TOGETHER[name][0] if name in CONVERTED_TOGETHER else "_actor"
+    before, after = assembled(folder / source), assembled(folder / name)
+    assert {key.split("/")[0] for key in before} == {"optimizer", "posterior_ema"}
+    assert before.keys() == after.keys()
+    for key, tensor in before.items():
+        assert torch.equal(tensor, after[key]), key
+    whole = alone["written"] if source == "one_rank" else together["whole"]
+    continued = (together | back)[name]
+    assert continued["losses"] == pytest.approx(whole["losses"][1:], rel=1e-5)
+    for key, gradient in continued["gradients"].items():
+        torch.testing.assert_close(gradient, whole["gradients"][key], rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "name", "undisturbed"),
+    [
+        ("alone", "undone", "ema"),
+        ("alone", "bf16, undone", "bf16"),
+        ("together", "undone, zero3", "whole"),
+        ("together", "undone, zero2", None),
+    ],
+)
+def test_a_step_that_is_undone_leaves_nothing_behind(
+    ranks: str, name: str, undisturbed: str | None, alone: dict, together: dict
+) -> None:
+    results = alone if ranks == "alone" else together
+    if undisturbed is None:  # another stage: the same up to the order of sums
+        assert results[name]["losses"] == pytest.approx(results["whole"]["losses"], rel=1e-5)
+        return
+    assert results[name]["losses"] == results[undisturbed]["losses"]
