@@ -485,6 +485,12 @@ def test_intros_contrast_needs_candidates() -> None:
         rl_rules(config)
 
 
+@pytest.mark.parametrize("method", [OPSD(contrast=2), RLSD(contrast=2), Intro(contrast=2)])
+def test_contrast_needs_siblings(method: RLMethod) -> None:
+    with pytest.raises(UserError, match="--hint_contrast 2 reads other responses"):
+        method.settle(rl_config(method.name, label_key="a", n_samples_per_prompt=1))
+
+
 # --- policy gradients without hints
 
 RESPONSES = [  # advantage, log-probabilities before: ratios of q's −2 ln 2 at TOKENS
