@@ -261,6 +261,14 @@ class Contrast(PosteriorSettings):
         at_least=0,
     )
 
+    def settle(self, config: Any) -> tuple[Any, list[str]]:
+        if self.contrast and config.rollout.n_samples_per_prompt < 2:
+            raise UserError(
+                f"--hint_contrast {self.contrast} reads other responses to the prompt, but --n_samples_per_prompt is"
+                f" {config.rollout.n_samples_per_prompt}: give at least 2, or remove it"
+            )
+        return super().settle(config)
+
 
 def check_solution_template(template: str, flag: str) -> None:
     """UserError unless the solution has a place in it."""

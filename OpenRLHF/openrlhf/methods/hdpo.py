@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from openrlhf.config.method import SolutionHint
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import setting
+from openrlhf.errors import UserError
 from openrlhf.experience.rollout import Rollout
 from openrlhf.methods.base import HintedMethod, token_mean
 from openrlhf.methods.group_norm import GroupNorm
@@ -50,6 +51,14 @@ class HDPO(SolutionHint, HintedMethod, GroupNorm):
     def describe(self, config: Any) -> str:
         return f"HDPO: GRPO, and {self.samples} hinted responses where all fail, JSD_{self.beta:g} × {self.weight:g}"
 
+    def settle(self, config: Any) -> tuple[Any, list[str]]:
+        if config.rollout.corrects or config.rollout.rollout_ahead:
+            raise UserError(
+                "HDPO samples some responses with a hint, whose probabilities a correction cannot compare with the"
+                " policy's: remove --off_policy_correction and --rollout_ahead"
+            )
+        return super().settle(config)
+
     @property
     def guided_samples(self) -> int:
         return self.samples
@@ -63,7 +72,7 @@ class HDPO(SolutionHint, HintedMethod, GroupNorm):
         return [self.hint(rollout, group)] if rollout.guided else []
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | hint_figures(groups, False)
+        return super().step_figures(groups) | hint_figures(groups, "hinted_share")
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         return token_mean(lengths)

@@ -47,20 +47,20 @@ def answer_of(text: str) -> str | None:
     return extract_answer(text)
 
 
-def hint_figures(groups: Sequence[Sequence[Rollout]], contrast: bool) -> dict[str, float]:
-    """The share of the trained responses that have a hint, and with `contrast` a wrong one too."""
+def hint_figures(groups: Sequence[Sequence[Rollout]], *names: str) -> dict[str, float]:
+    """Those of `HINT_METRICS` that are asked for."""
     trained = [rollout for group in groups for rollout in group if rollout.trained]
-    if not trained:
-        return {}
-    figures = {"train/hinted_share": sum(len(rollout.hints) > 0 for rollout in trained) / len(trained)}
-    if contrast:
-        figures["train/contrasted_share"] = sum(len(rollout.hints) > 1 for rollout in trained) / len(trained)
-    return figures
+    least = {"hinted_share": 1, "contrasted_share": 2}
+    return {
+        f"train/{name}": sum(len(rollout.hints) >= least[name] for rollout in trained) / len(trained)
+        for name in names
+        if trained
+    }
 
 
 HINT_METRICS = {
     "hinted_share": "share of the trained responses for which there is a right hint",
-    "contrasted_share": "share of the trained responses for which there is a wrong hint too",
+    "contrasted_share": "share of the trained responses for which there is a wrong hint too, where one is asked for",
 }
 
 
@@ -75,7 +75,7 @@ class ContrastedAnswer(Contrast, HintedMethod):
         return [self.answer_hint(answer) for answer in wrong_answers(rollout, group, self.contrast)]
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | (hint_figures(groups, True) if self.contrast else {})
+        return super().step_figures(groups) | (hint_figures(groups, "contrasted_share") if self.contrast else {})
 
 
 @dataclass(frozen=True)
@@ -101,4 +101,4 @@ class RightSibling(SiblingHint, RLMethod):
         return [] if right is None else [self.sibling_hint(right.text)]
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | hint_figures(groups, False)
+        return super().step_figures(groups) | hint_figures(groups, "hinted_share")

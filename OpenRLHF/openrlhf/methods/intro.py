@@ -23,7 +23,7 @@ from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import setting, switch
 from openrlhf.errors import UserError
 from openrlhf.methods.base import CorrectOnly, token_mean
-from openrlhf.methods.hints import ContrastedAnswer
+from openrlhf.methods.hints import HINT_METRICS, ContrastedAnswer
 from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.objectives.base import GAP_METRICS, Objective, hint_gap, tally_engine_gap, tally_gap, tally_measured
 from openrlhf.objectives.kl import kl_penalty
@@ -55,7 +55,7 @@ class Intro(ContrastedAnswer, CorrectOnly):
         "entropy": "of q per token, nats, on every eighth token",
         "loglik": "mean log-probability of the rationale's tokens",
         "loglik_hinted": "the same with the answer in the hint",
-        "contrasted_share": "with `--hint_contrast`: share of the trained rationales for which there is a wrong hint",
+        "contrasted_share": HINT_METRICS["contrasted_share"],
         **GAP_METRICS,
     }
 

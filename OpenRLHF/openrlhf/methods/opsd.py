@@ -29,7 +29,7 @@ class OPSD(ContrastedSolution):
     flag_prefix: ClassVar[str] = "opsd_"
     default_reward: ClassVar[str | None] = "math"
     kl_places: ClassVar[tuple[str, ...]] = ("loss",)
-    metrics: ClassVar[dict[str, str]] = {**METRICS, **HINT_METRICS}
+    metrics: ClassVar[dict[str, str]] = {**METRICS, "contrasted_share": HINT_METRICS["contrasted_share"]}
 
     posterior: str = setting("initial", "Who is the teacher: the starting model, its average, or the current weights.",
                              choices=("online", "ema", "initial"))  # fmt: skip

@@ -39,7 +39,8 @@ class PolicyGradient(RLMethod):
         "entropy": "of the policy per token, nats, on every eighth token",
         "filtered_groups": "prompts left out by `--dynamic_filtering`",
         "refill_groups": "with `--refill_budget`: further prompts that were sampled for",
-        "refilled_groups": "with it: prompts without signal in whose place one of those came",
+        "refilled_groups": "with it: prompts without signal in whose place one of those came; accuracy and the other"
+        " figures of rollouts count what came",
     }
 
     gamma: float = setting(1, "Discount of later rewards, per token.", flag="gamma", at_least=0, at_most=1)

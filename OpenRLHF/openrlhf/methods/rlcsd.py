@@ -62,7 +62,7 @@ class RLCSD(RightSibling, GroupNorm):
         return [*right, *wrong] if right and wrong else []
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        return super().step_figures(groups) | hint_figures(groups, True)
+        return super().step_figures(groups) | hint_figures(groups, "contrasted_share")
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         return token_mean(lengths)
@@ -110,4 +110,6 @@ class RlcsdObjective(PolicyObjective):
         tally_gap(batch.columns["hinted"] - batch.columns["contrast"], batch, tally)
         tally.add("moved_share", moved[batch.real].float())
         share = moved / max(1.0, batch.figures["moved"]) + ~moved / max(1.0, batch.figures["others"])
-        return super().loss(outputs, replace(batch, token_weights=share * batch.real), tally)
+        # What else weighs a token, such as a correction for the policy that sampled it.
+        factor = batch.token_weights / batch.row_weights[batch.token_rows].clamp(min=1e-30)
+        return super().loss(outputs, replace(batch, token_weights=share * factor), tally)

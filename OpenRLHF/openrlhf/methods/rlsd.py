@@ -35,7 +35,11 @@ class RLSD(ContrastedSolution, GroupNorm):
     in_openrlhf: ClassVar[bool] = False
     flag_prefix: ClassVar[str] = "rlsd_"
     default_reward: ClassVar[str | None] = "math"
-    metrics: ClassVar[dict[str, str]] = {**GroupNorm.metrics, **GAP_METRICS, **HINT_METRICS}
+    metrics: ClassVar[dict[str, str]] = {
+        **GroupNorm.metrics,
+        **GAP_METRICS,
+        "contrasted_share": HINT_METRICS["contrasted_share"],
+    }
 
     mix: float = setting(0.5, "λ, the part of the hint in a token's weight.", at_least=0, at_most=1)
     bound: float = setting(0.2, "ε_w: the hint's weight of a token lies in 1 ± this.", at_least=0, at_most=1)

@@ -2,7 +2,8 @@ r"""SRPO: Sample-Routed Policy Optimization (arXiv 2604.02288): GRPO for right r
 a right sibling, over one denominator.
 
 A distilled token is weighted by exp(−β H(T_t)), H being the teacher's entropy, scaled so that the mean weight over the
-optimiser batch is 1: where the teacher is unsure it teaches less.
+optimiser batch is 1: where the teacher is unsure it teaches less. That needs a further pass of the teacher before each
+step, which --srpo_entropy_beta 0 saves.
 """
 
 from __future__ import annotations

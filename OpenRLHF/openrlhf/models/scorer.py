@@ -252,7 +252,8 @@ class _Chunks:
         space: _Workspace,
     ) -> None:
         if spec.posterior_top_k:
-            spec = replace(spec, posterior_top_k=min(spec.posterior_top_k, weight.shape[0]))
+            most = 0 if posterior_hidden is None else weight.shape[0]
+            spec = replace(spec, posterior_top_k=min(spec.posterior_top_k, most))
         self._hidden, self._posterior_hidden, self.spec, self._space = hidden, posterior_hidden, spec, space
         self._layer = _Layer(weight, bias, spec.temperature)
         self._posterior_head = posterior_head

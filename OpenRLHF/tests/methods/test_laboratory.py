@@ -217,6 +217,16 @@ def test_the_scores_of_ragged_hints_are_those_of_one_row_after_the_other() -> No
             torch.testing.assert_close(scores.contrast_candidate_logprobs[own], wrong.gather(1, likeliest))
 
 
+def test_without_a_posterior_there_are_none_of_its_likeliest_tokens() -> None:
+    """As when rollouts are scored before they are trained on."""
+    head, hidden = ScoringHead(6, 11), torch.randn(4, 6, requires_grad=True)
+    batch = collate([Example((1,) * 5, (1, 2, 3, 4), 1.0)], CPU)
+    scores = Scores(*head(hidden, of(SDPO()).spec(batch)))
+    assert scores.candidates.shape == (4, 0)
+    torch.testing.assert_close(scores.target_logprobs, head(hidden).log_softmax(-1)[:, 1])
+    scores.target_logprobs.sum().backward()
+
+
 # --- RLSD
 
 
@@ -305,6 +315,16 @@ def test_rlcsd_moves_advantages_within_their_sign_and_normalises_each_kind_of_to
     torch.testing.assert_close(gradient, expected)
     # below δ nothing is moved: η tanh < 0.3
     assert loss(of(replace(method, threshold=0.3)), rows, [Q, Q], hints)[2]["moved_share"] == 0
+
+
+def test_rlcsd_keeps_what_else_weighs_a_token() -> None:
+    """Such as a correction for the policy that sampled it."""
+    objective = of(RLCSD(scale=4 * LN2 / math.log(3)))
+    logits, scores, batch = scored(objective, [row([RIGHT, WRONG])], Q, [RIGHT, WRONG])
+    plain = torch.autograd.grad(objective.loss(scores, batch, Tally()), logits, retain_graph=True)[0]
+    corrected = replace(batch, token_weights=batch.token_weights * torch.tensor([2.0, 0.5]))
+    weighted = torch.autograd.grad(objective.loss(scores, corrected, Tally()), logits)[0]
+    torch.testing.assert_close(weighted, plain * torch.tensor([[2.0], [0.5]]))
 
 
 def test_rlcsd_does_not_move_an_advantage_of_zero() -> None:
@@ -431,6 +451,11 @@ def test_hdpo_adds_the_distillation_of_hinted_rows_to_grpo(coef: float) -> None:
     assert figures["engine_gap_max"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_hdpos_hinted_responses_take_no_correction() -> None:
+    with pytest.raises(UserError, match="remove --off_policy_correction"):
+        HDPO().settle(rl_config("hdpo", off_policy_correction="tis"))
+
+
 # --- InTRO with contrast
 
 
@@ -458,6 +483,12 @@ def test_intros_contrast_needs_candidates() -> None:
                        n_samples_per_prompt=4, rollout_engine="hf")  # fmt: skip
     with pytest.raises(UserError, match="--intro_estimator sampled"):
         rl_rules(config)
+
+
+@pytest.mark.parametrize("method", [OPSD(contrast=2), RLSD(contrast=2), Intro(contrast=2)])
+def test_contrast_needs_siblings(method: RLMethod) -> None:
+    with pytest.raises(UserError, match="--hint_contrast 2 reads other responses"):
+        method.settle(rl_config(method.name, label_key="a", n_samples_per_prompt=1))
 
 
 # --- policy gradients without hints

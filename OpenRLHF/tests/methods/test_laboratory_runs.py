@@ -1,4 +1,7 @@
-"""Methods that learn from hints, and other policy gradients, from the command line to metrics: Ray and vLLM."""
+"""Methods that learn from hints, and other policy gradients, from the command line to metrics.
+
+All of them in one process with the Hugging Face engine, and under `faults` through Ray and vLLM.
+"""
 
 import json
 import os
@@ -31,7 +34,6 @@ RUNS = {
     "gspo": ((), ("ratio_max",)),
     "cispo": ((), ("clipped_share",)),
 }
-IN_THE_DEFAULT_SUITE = "rlcsd"  # several hints, siblings, columns of the posterior, a moving average
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +57,21 @@ def declared(name: str) -> set[str]:
     return set(re.findall(r"train/\w+", text)) | {f"train/{metric}" for metric in own}
 
 
-@pytest.mark.slow
-@pytest.mark.vllm
-@pytest.mark.parametrize(
-    "name", [n if n == IN_THE_DEFAULT_SUITE else pytest.param(n, marks=pytest.mark.faults) for n in RUNS]
-)
-def test_a_method_trains_three_steps_on_ray_and_vllm(name: str, folder: Path) -> None:
-    if os.environ.get("INTRO_REQUIRE_VLLM") is None:
-        pytest.importorskip("vllm")
-    own, wanted = RUNS[name]
-    argv = [
+def flags(folder: Path, name: str, engine: str) -> list[str]:
+    return [
         *("--pretrain", str(folder / "model"), "--prompt_data", str(folder / "prompts.json")),
         *("--input_key", "problem", "--label_key", "answer", "--remote_rm_url", str(folder / "reward.py")),
-        *("--save_path", str(folder / name), "--actor_num_gpus_per_node", "1", "--init_kl_coef", "0"),
+        *("--save_path", str(folder / f"{name}_{engine}"), "--actor_num_gpus_per_node", "1", "--init_kl_coef", "0"),
         *("--rollout_batch_size", "4", "--n_samples_per_prompt", "4", "--train_batch_size", "8"),
         *("--micro_train_batch_size", "4", "--prompt_max_len", "64", "--generate_max_len", "12"),
         *("--actor_learning_rate", "1e-3", "--vllm_kv_cache_mb", "64", "--hinted_eval_steps", "-1"),
-        *("--rollout_engine", "vllm", "--advantage_estimator", name, *own),
+        *("--rollout_engine", engine, "--advantage_estimator", name, *RUNS[name][0]),
     ]
+
+
+def run(*command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "openrlhf.cli.train_ppo_ray_intro", *argv],
+        [sys.executable, *command],
         env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""},
         capture_output=True,
         text=True,
@@ -82,11 +79,47 @@ def test_a_method_trains_three_steps_on_ray_and_vllm(name: str, folder: Path) ->
         check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    steps = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+
+
+def check(folder: Path, name: str) -> list[dict[str, float]]:
+    """The metrics of three steps, which are documented and moved the weights."""
+    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(steps) == 3
     for step in steps:
         assert step["train/kept"] > 0
         assert step["train/grad_norm"] > 0
+        assert step["train/engine_gap_max"] < 1e-3
         assert step["train/hedging_share"] >= 0
-        assert all(f"train/{figure}" in step for figure in wanted)
+        assert all(f"train/{figure}" in step for figure in RUNS[name][1])
     assert {n for step in steps for n in step if n.startswith("train/")} <= declared(name)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path) -> Path:
+    """All methods, one after the other."""
+    (folder / "runs.json").write_text(json.dumps([flags(folder, name, "hf") for name in RUNS]))
+    run(str(Path(__file__).with_name("laboratory_program.py")), str(folder / "runs.json"))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_method_trains_three_steps(name: str, local: Path) -> None:
+    steps = check(local / f"{name}_hf", name)
+    if name in ("rlcsd", "opsd", "rlsd"):
+        assert any(0 < step["train/contrasted_share"] <= 1 for step in steps)
+        assert any(step["train/hint_gap"] != 0 for step in steps)
+    if name == "hdpo":
+        assert any(step["train/hinted_share"] > 0 for step in steps)  # hinted responses were found and trained on
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.parametrize("name", RUNS)
+def test_a_method_trains_three_steps_on_ray_and_vllm(name: str, folder: Path) -> None:
+    if os.environ.get("INTRO_REQUIRE_VLLM") is None:
+        pytest.importorskip("vllm")
+    run("-m", "openrlhf.cli.train_ppo_ray_intro", *flags(folder, name, "vllm"))
+    check(folder / f"{name}_vllm", name)

@@ -30,6 +30,8 @@ TASKS = {
     "intro, kl": {"zero_stage": 0, "intro_posterior": "initial", "use_kl_loss": True, "steps": 2},
     "dpo": {"task": "dpo", "zero_stage": 0, "count": 8, "steps": 2},
     "policy gradient": {"advantage_estimator": "gae", "zero_stage": 0, "steps": 2},
+    "several hints": {"advantage_estimator": "srpo", "several": True, "zero_stage": 0, "steps": 2},
+    "sequence ratios": {"advantage_estimator": "gspo", "gspo_eps_clip": 0.9, "zero_stage": 0, "steps": 2},
     "critic": {"advantage_estimator": "critic", "zero_stage": 0, "steps": 2},
     "reward": {"task": "reward", "zero_stage": 0, "count": 8, "steps": 2},
 }
@@ -48,6 +50,8 @@ TOGETHER = {
     "intro, kl": [{"zero_stage": 3, "micro": 2}],
     "dpo": [{}, {"zero_stage": 3, "micro": 1}],
     "policy gradient": [{"zero_stage": 3, "micro": 2}],
+    "several hints": [{"zero_stage": 3, "micro": 2}],
+    "sequence ratios": [{"zero_stage": 3, "micro": 2}],
     "critic": [{"zero_stage": 3, "micro": 2}],
     "reward": [{}, {"zero_stage": 3, "micro": 1}],
 }
