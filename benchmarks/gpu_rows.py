@@ -181,7 +181,7 @@ def trainer_step(shape: str, tokens: int, rows: int, method: str = "likelihood",
             ids=tuple(torch.randint(0, vocabulary, (each,), generator=generator).tolist()),
             scored=tuple(range(prompt, each)),
             weight=1.0 / (rows * (each - prompt)),
-            hint=(1, 2, 3),
+            hints=((1, 2, 3),),
             hint_at=prompt,
             seed=row,
         )

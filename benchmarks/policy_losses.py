@@ -91,7 +91,7 @@ def our_loss(batch: Batch, loss_type: str, beta: float) -> tuple[float, Tensor]:
     none = torch.zeros_like(batch.old)
     micro = batch.micro_batch(columns, constant=loss_type == "dr_grpo")
     micro = replace(micro, figures={"kl_coef": beta})
-    loss = objective.loss(Scores(logprobs, none, none, none, none, none, none, none), micro, Tally())
+    loss = objective.loss(Scores(logprobs, *(9 * [none])), micro, Tally())
     loss.backward()
     return float(loss.detach()), logprobs.grad
 

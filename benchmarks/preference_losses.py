@@ -84,7 +84,7 @@ def fake_model(logprobs: Tensor):
 
 
 def scores(logprobs: Tensor) -> Scores:
-    return Scores(logprobs, *[torch.empty(0)] * 7)
+    return Scores(logprobs, *[torch.empty(0)] * 9)
 
 
 def interleaved(chosen: Tensor, rejected: Tensor, rows: Rows, others: Rows) -> Tensor:

@@ -9,15 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "OpenRLHF"))
 import loss  # noqa: E402
+import steps  # noqa: E402
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 TIMES = ["what", "way", "seconds", "of the four products", "GiB above inputs"]
+STEP = ["what", "way", "seconds a step", "of which", "GiB of the training process", "time / TRL", "memory / TRL"]
 # name → header, and what gives the rows
 BENCHMARKS: dict[str, tuple[list[str], Callable[[], list[list[str]]]]] = {
     "loss-1024-float32": (TIMES, lambda: loss.rows(1024, "float32")),
     "loss-1024-bf16": (TIMES, lambda: loss.rows(1024, "bf16")),
     "loss-4096-float32": (TIMES, lambda: loss.rows(4096, "float32")),
     "loss-4096-bf16": (TIMES, lambda: loss.rows(4096, "bf16")),
+    "step-toy": (STEP, lambda: steps.rows(steps.toy_case())),
+    "step-real": (STEP, lambda: steps.rows(steps.real_case())),
     "bf16-error": (["what", "way", "mean error", "largest error"], loss.error_rows),
 }
 

@@ -13,8 +13,9 @@ from openrlhf.config.settings import with_flags
 from openrlhf.errors import UserError
 from openrlhf.trainer.checkpoint import checkpoint_folders
 from openrlhf.trainer.early_rows import check_prompts
+from openrlhf.trainer.outlook import ahead_outlook
 from openrlhf.trainer.resuming import Start, hinting_at_checkpoints, start_of
-from openrlhf.trainer.run_folders import NOTES_FILE, PLAN_FILE, claimed
+from openrlhf.trainer.run_folders import NOTES_FILE, PLAN_FILE, claimed, metrics_file
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.console import keep_notes, note, say
@@ -30,6 +31,8 @@ def begin(config: RLConfig, notes: list[str], parsed: Parsed) -> None:
         from openrlhf.trainer.preparation import prepare  # torch: not for --help
 
         prepare(config).report(notes)
+        if outlook := ahead_outlook(metrics_file(config)):
+            print(outlook)
         return
     clock = time.monotonic()
     with claimed(config) as folders, one_voice_of(config, parsed):

@@ -1,6 +1,6 @@
 """What a method declares: its settings, what it needs, and a sentence about itself. What it does is in `methods`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -117,6 +117,15 @@ class PosteriorSettings(RLMethodConfig):
     def averages_weights(self) -> bool:
         return self.posterior == "ema"
 
+    @property
+    def reads_siblings(self) -> bool:
+        """Whether a hint may hold a whole response."""
+        return False
+
+    def sibling_hint(self, text: str) -> str:
+        """Another response to the same prompt as a hint."""
+        return text
+
 
 @dataclass(frozen=True)
 class AnswerHint(PosteriorSettings):
@@ -135,9 +144,22 @@ class AnswerHint(PosteriorSettings):
         16, "Prompts on which hinted accuracy is measured.", flag="hinted_eval_prompts", at_least=0
     )
 
+    @property
+    def hint_says(self) -> str:
+        """What a prompt's hint holds, as a word."""
+        return "answer"
+
+    def hint_field(self, data: Any) -> str:
+        """Where it comes from, as a flag. data: the configuration's part."""
+        return f"--label_key {data.label_key}"
+
     def answer_hint(self, answer: str) -> str:
         """h(y): the hint as text."""
         return self.answer_template.replace("{answer}", answer)
+
+    def prompt_hint(self, answer: str, fields: Mapping[str, Any]) -> str:
+        """The hint that belongs to a prompt, from its gold answer and its record's other fields; "": it has none."""
+        return self.answer_hint(answer) if answer.strip() else ""
 
     def settle(self, config: Any) -> tuple[Any, list[str]]:
         config, notes = super().settle(config)
@@ -156,3 +178,91 @@ class AnswerHint(PosteriorSettings):
         yield from super().without_effect(config)
         if self.hinted_eval_steps <= 0:
             yield "hinted_eval_prompts", "--hinted_eval_steps asks for no hinted evaluation"
+
+
+SOLUTION_TEMPLATE = " ###Reference solution: {solution} ###Solution:"
+
+
+@dataclass(frozen=True)
+class SolutionHint(AnswerHint):
+    """Settings of methods whose posterior reads a worked solution from the data, or else the gold answer."""
+
+    solution_key: str | None = setting(
+        None, "Field with a worked solution, which the posterior reads in place of the answer."
+    )
+    solution_template: str = setting(
+        SOLUTION_TEMPLATE, "Hint put between prompt and response where it is a solution; {solution} is that."
+    )
+
+    def prompt_hint(self, answer: str, fields: Mapping[str, Any]) -> str:
+        if self.solution_key is None:
+            return super().prompt_hint(answer, fields)
+        if self.solution_key not in fields:
+            found = ", ".join(fields) or "none"
+            raise UserError(
+                f"--{self.flag_prefix}solution_key {self.solution_key}: the prompts have no such field; found: {found}"
+            )
+        solution = str(fields[self.solution_key] or "").strip()
+        return self.sibling_hint(solution) if solution else ""
+
+    @property
+    def hint_says(self) -> str:
+        return "answer" if self.solution_key is None else "solution"
+
+    def hint_field(self, data: Any) -> str:
+        if self.solution_key is None:
+            return super().hint_field(data)
+        return f"--{self.flag_prefix}solution_key {self.solution_key}"
+
+    def sibling_hint(self, text: str) -> str:
+        return self.solution_template.replace("{solution}", text.strip())
+
+    def settle(self, config: Any) -> tuple[Any, list[str]]:
+        config, notes = super().settle(config)
+        check_solution_template(self.solution_template, f"{self.flag_prefix}solution_template")
+        return config, notes
+
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
+        yield from super().without_effect(config)
+        if self.solution_key is None:
+            yield f"{self.flag_prefix}solution_template", f"there is no --{self.flag_prefix}solution_key"
+
+
+@dataclass(frozen=True)
+class SiblingHint(PosteriorSettings):
+    """Settings of methods whose posterior reads another response to the same prompt."""
+
+    solution_template: str = setting(
+        SOLUTION_TEMPLATE, "Hint put between prompt and response; {solution} is another response to the prompt."
+    )
+
+    @property
+    def reads_siblings(self) -> bool:
+        return True
+
+    def sibling_hint(self, text: str) -> str:
+        return self.solution_template.replace("{solution}", text.strip())
+
+    def settle(self, config: Any) -> tuple[Any, list[str]]:
+        config, notes = super().settle(config)
+        check_solution_template(self.solution_template, f"{self.flag_prefix}solution_template")
+        return config, notes
+
+
+@dataclass(frozen=True)
+class Contrast(PosteriorSettings):
+    """Settings of methods that can set what a right hint does against what wrong ones do."""
+
+    contrast: int = setting(
+        0,
+        "Contrast: of so many wrong responses to the same prompt, at most, the posterior reads the hint too, and their"
+        " mixture takes the policy's place in the log-ratio; 0: none.",
+        flag="hint_contrast",
+        at_least=0,
+    )
+
+
+def check_solution_template(template: str, flag: str) -> None:
+    """UserError unless the solution has a place in it."""
+    if "{solution}" not in template:
+        raise UserError(f"--{flag} {template!r} has no {{solution}}: put it where the solution belongs")

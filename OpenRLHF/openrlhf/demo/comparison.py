@@ -34,6 +34,7 @@ from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.role_group import LocalGroup
 from openrlhf.trainer.rollout_maker import RolloutMaker
 from openrlhf.trainer.run_log import rl_log
+from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.network import free_port
@@ -161,7 +162,9 @@ def run(method: Method, budget: str, seed: int, data: Path, base: Path, folder: 
         sampled = RolloutMaker(engine, grader, seed)
         held_out = prepared.held_out
         evaluator = TimedEvaluator(config, sampled, prepared.tokenizer, held_out[:WATCHED], held_out[:WATCHED])
-        rollouts = GoldSolutions(_solutions(data), prepared.tokenizer) if method.gold else sampled
+        rollouts = with_second_round(sampled, config, prepared.prompts, prepared.tokenizer)
+        if method.gold:
+            rollouts = GoldSolutions(_solutions(data), prepared.tokenizer)
         started = time.process_time()
         RLTrainer(
             prepared.plan,

@@ -1,6 +1,6 @@
 """One row to train on or to score."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openrlhf.experience.rollout import Rollout
@@ -12,7 +12,8 @@ class Example:
 
     ids: all tokens. scored: positions of the tokens that are trained on, each ≥ 1.
     weight: the factor of each scored token's loss; already normalised over the global batch.
-    hint, hint_at: tokens that the posterior's row has in addition, and the position where they are put in.
+    hints, hint_at: tokens that each of the posterior's rows has in addition, and the position where they are put in.
+        One row with nothing more by default; () where the posterior reads nothing for this row.
     seed: of the candidates drawn for this row.
     label: a number that belongs to the whole row; its meaning is the objective's.
     columns: numbers that belong to the scored tokens, one for each, by name ("advantage", "old_logprob", …).
@@ -21,16 +22,22 @@ class Example:
     ids: tuple[int, ...]
     scored: tuple[int, ...]
     weight: float
-    hint: tuple[int, ...] = ()
+    hints: tuple[tuple[int, ...], ...] = ((),)
     hint_at: int = 0
     seed: int = 0
     label: float = 0.0
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def with_hint(self) -> tuple[list[int], list[int]]:
-        """The posterior's row and its scored positions, which hold the same tokens as `scored` does here."""
-        ids = [*self.ids[: self.hint_at], *self.hint, *self.ids[self.hint_at :]]
-        return ids, [p + len(self.hint) if p >= self.hint_at else p for p in self.scored]
+    def hinted(self) -> Iterator[tuple[list[int], list[int]]]:
+        """The posterior's rows and their scored positions, which hold the same tokens as `scored` does here."""
+        for hint in self.hints:
+            ids = [*self.ids[: self.hint_at], *hint, *self.ids[self.hint_at :]]
+            yield ids, [p + len(hint) if p >= self.hint_at else p for p in self.scored]
+
+    @property
+    def size(self) -> int:
+        """Tokens by which micro-batches are balanced: of all the posterior's rows, or of this one without any."""
+        return sum(len(self.ids) + len(hint) for hint in self.hints) or len(self.ids)
 
 
 # A rank's share of a step: the examples of each forward and backward pass.

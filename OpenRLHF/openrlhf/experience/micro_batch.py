@@ -17,7 +17,9 @@ MEASURE_EVERY = 8
 class MicroBatch:
     """Examples of one forward and backward pass, as tensors on the device: R rows, T scored tokens in all.
 
-    posterior_rows: the answer-conditioned rows, None for objectives without a posterior.
+    posterior_rows: the answer-conditioned rows of all examples, None for objectives without a posterior.
+    hinted: int64 [T, H], for each scored token its places among the posterior rows' scored tokens, one for each hint of
+        its row, −1 where the row has fewer; None where every row has one, in the same order.
     token_weights: float32 [T]; 0 for rows that are only there to keep this rank busy. token_rows: int64 [T], the
     row of each scored token. row_weights, labels: float32 [R]. uniforms: float32 [T, n]. columns: float32 [T] each.
     measured: bool [T], tokens whose entropy and KL are computed for the logs: every `MEASURE_EVERY`-th of each row, the
@@ -27,6 +29,7 @@ class MicroBatch:
 
     rows: RaggedRows
     posterior_rows: RaggedRows | None
+    hinted: Tensor | None
     token_weights: Tensor
     token_rows: Tensor
     row_weights: Tensor
@@ -45,6 +48,16 @@ class MicroBatch:
         """bool [T]: tokens that count."""
         return self.token_weights > 0
 
+    @property
+    def has_hint(self) -> Tensor | None:
+        """bool [T]: tokens of rows with a hint; None: all are."""
+        return None if self.hinted is None else self.hinted[:, 0] >= 0
+
+    @property
+    def contrasted(self) -> Tensor | None:
+        """bool [T]: tokens of rows with wrong hints; None: no row has any."""
+        return None if self.hinted is None or self.hinted.shape[1] < 2 else self.hinted[:, 1] >= 0
+
     def part(self, positions: slice | Tensor) -> "MicroBatch":
         """Some of the scored tokens, a slice or int64 indices: everything per token is cut, rows stay whole."""
         return _Part(
@@ -52,6 +65,7 @@ class MicroBatch:
                 **vars(self),
                 "token_weights": self.token_weights[positions],
                 "token_rows": self.token_rows[positions],
+                "hinted": None if self.hinted is None else self.hinted[positions],
                 "uniforms": None if self.uniforms is None else self.uniforms[positions],
                 "columns": {name: values[positions] for name, values in self.columns.items()},
                 "measured": self.measured[positions],
@@ -90,10 +104,7 @@ def collate(
     Raises:
         ValueError: a row lacks a column that another one has.
     """
-    posterior_rows = None
-    if with_posterior:
-        hinted = [example.with_hint() for example in examples]
-        posterior_rows = RaggedRows.build([ids for ids, _ in hinted], [scored for _, scored in hinted], device)
+    posterior_rows, hinted = _hinted(examples, device) if with_posterior else (None, None)
     uniforms = None
     if num_candidates:
         uniforms = torch.cat([_uniforms(e.seed, len(e.scored), num_candidates) for e in examples]).to(device)
@@ -105,6 +116,7 @@ def collate(
     return MicroBatch(
         rows=RaggedRows.build([e.ids for e in examples], [e.scored for e in examples], device),
         posterior_rows=posterior_rows,
+        hinted=hinted,
         token_weights=floats([e.weight for e in examples for _ in e.scored]),
         token_rows=torch.tensor([r for r, e in enumerate(examples) for _ in e.scored], device=device),
         row_weights=floats([e.weight for e in examples]),
@@ -114,6 +126,23 @@ def collate(
         measured=torch.cat([_measured(example) for example in examples]).to(device),
         figures=figures,
     )
+
+
+def _hinted(examples: Sequence[Example], device: torch.device) -> tuple[RaggedRows, Tensor | None]:
+    """The posterior's rows, and where each scored token lies among their scored ones."""
+    # Under ZeRO-3 every rank must run the posterior as often as the others, be it on a row that nobody reads.
+    rows = [row for example in examples for row in example.hinted()] or [([0, 0], [])]
+    ragged = RaggedRows.build([ids for ids, _ in rows], [scored for _, scored in rows], device)
+    if all(len(example.hints) == 1 for example in examples):
+        return ragged, None
+    width, places, start = max(1, *(len(example.hints) for example in examples)), [], 0
+    for example in examples:
+        length, own = len(example.scored), len(example.hints)
+        found = torch.full((length, width), -1)
+        found[:, :own] = start + torch.arange(own * length).view(own, length).T
+        places.append(found)
+        start += own * length
+    return ragged, torch.cat(places).to(device)
 
 
 def _measured(example: Example) -> Tensor:

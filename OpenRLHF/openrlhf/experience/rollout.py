@@ -11,9 +11,11 @@ class Rollout:
     """One sampled rationale and its reward (NaN where grading failed).
 
     versions: one per token, the step whose update gave the weights that sampled it; 0 for the starting model.
+    guided: it was sampled with the prompt's hint and is right, and stands in the place of one that failed, whose reward
+        it has.
 
-    Added while a step is assembled for training: `trained`, whether the method trains on it; `hint`, the token ids that
-    the posterior reads before it; `columns`, numbers for its tokens, such as advantages, by name.
+    Added while a step is assembled for training: `trained`, whether the method trains on it; `hints`, token ids that
+    each of the posterior's rows has before it; `columns`, numbers for its tokens, such as advantages, by name.
     """
 
     prompt: Prompt
@@ -24,8 +26,9 @@ class Rollout:
     text: str
     reward: float = float("nan")
     versions: tuple[int, ...] = ()
+    guided: bool = False
     trained: bool = False
-    hint: tuple[int, ...] = ()
+    hints: tuple[tuple[int, ...], ...] = ((),)
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property

@@ -40,6 +40,11 @@ class RLMethod(RLMethodConfig, ABC):
         """What the posterior reads between prompt and response; "" for nothing. group: all responses to the prompt."""
         return ""
 
+    def hints(self, rollout: Rollout, group: Sequence[Rollout]) -> Sequence[str]:
+        """The same for methods with several posterior rows: the first is p's, the others together are what it is
+        contrasted with. Without any, the posterior reads nothing for this response: p is then the policy itself."""
+        return [self.hint(rollout, group)]
+
     def columns(
         self, outcomes: Sequence[float], scored: Columns, config: RLConfig, kl_coef: float
     ) -> tuple[Columns, dict[str, float]]:
@@ -57,6 +62,19 @@ class RLMethod(RLMethodConfig, ABC):
         tokens. By default responses count alike: a mean over responses of the mean over their tokens."""
         return [1.0 / (len(lengths) * n) for n in lengths]
 
+    def without_signal(self, group: Sequence[Rollout]) -> bool:
+        """Whether other prompts may be sampled in the place of this one."""
+        return False
+
+    def refill_groups(self, prompts: int) -> int:
+        """How many prompts may be sampled so in a step of `prompts`."""
+        return 0
+
+    @property
+    def guided_samples(self) -> int:
+        """Responses to sample with the prompt's hint where none of its responses is right; needs an `AnswerHint`."""
+        return 0
+
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
         """Further figures of a rollout batch; the rollouts say whether they are trained on."""
         return {}
@@ -64,6 +82,11 @@ class RLMethod(RLMethodConfig, ABC):
     @abstractmethod
     def objective(self, config: RLConfig) -> Objective:
         """The loss, built anew on every rank."""
+
+
+def token_mean(lengths: Sequence[int]) -> list[float]:
+    """`weights` by which every token of the batch counts alike."""
+    return [1.0 / sum(lengths)] * len(lengths)
 
 
 def method_of(config: RLConfig) -> RLMethod:
@@ -77,7 +100,7 @@ class HintedMethod(AnswerHint, RLMethod):
     """A method whose posterior reads the gold answer."""
 
     def hint(self, rollout: Rollout, group: Sequence[Rollout]) -> str:
-        return self.answer_hint(rollout.prompt.label)
+        return self.prompt_hint(rollout.prompt.label, rollout.prompt.fields)
 
 
 @dataclass(frozen=True)

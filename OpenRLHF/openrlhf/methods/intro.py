@@ -8,6 +8,9 @@ p_t = π(· | x, h(y), z_<t). Over the kept rationales b of the global batch, wi
 
 c_b = 1 / (B |z_b|) for seq-mean (the published form) and 1 / Σ_b |z_b| for token-mean. B and the sum count the whole
 optimiser batch, over all ranks and accumulation steps; the caller supplies c_b, so that splitting changes nothing.
+
+With --hint_contrast K, w = clip(p(a_i) / p_w(a_i)): p_w is the mixture of the posteriors that read up to K wrong
+answers of siblings in the same words, so that what any hint does cancels. Where there is none, w stays p / q.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.config.settings import setting, switch
 from openrlhf.errors import UserError
-from openrlhf.methods.base import CorrectOnly, HintedMethod
+from openrlhf.methods.base import CorrectOnly, token_mean
+from openrlhf.methods.hints import ContrastedAnswer
 from openrlhf.models.scores import Scores, ScoreSpec
-from openrlhf.objectives.base import Objective, tally_engine_gap, tally_measured
+from openrlhf.objectives.base import GAP_METRICS, Objective, hint_gap, tally_engine_gap, tally_gap, tally_measured
 from openrlhf.objectives.kl import kl_penalty
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Intro(HintedMethod, CorrectOnly):
+class Intro(ContrastedAnswer, CorrectOnly):
     """The defaults are the published setting."""
 
     name: ClassVar[str] = "intro"
@@ -51,6 +55,8 @@ class Intro(HintedMethod, CorrectOnly):
         "entropy": "of q per token, nats, on every eighth token",
         "loglik": "mean log-probability of the rationale's tokens",
         "loglik_hinted": "the same with the answer in the hint",
+        "contrasted_share": "with `--hint_contrast`: share of the trained rationales for which there is a wrong hint",
+        **GAP_METRICS,
     }
 
     estimator: str = setting(
@@ -76,7 +82,7 @@ class Intro(HintedMethod, CorrectOnly):
         return (
             f"InTRO, {self.estimator}, {self.posterior} posterior, n = {self.num_candidates}, "
             f"k = {self.top_k}, clip {self.clip_max:g}, {self.loss_aggregation}"
-        )
+        ) + (f", against up to {self.contrast} wrong answers" if self.contrast else "")
 
     def settle(self, config: Any) -> tuple[Any, list[str]]:
         config, notes = super().settle(config)
@@ -86,6 +92,8 @@ class Intro(HintedMethod, CorrectOnly):
             raise UserError(
                 f"--ring_attn_size {config.model.ring_attn_size} splits packed rows: remove --no_pack_samples"
             )
+        if self.contrast and self.estimator == "exact":
+            raise UserError("--hint_contrast weighs candidates: take --intro_estimator sampled, or remove it")
         return replace(config, model=replace(config.model, packing_samples=not self.no_pack_samples)), notes
 
     def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
@@ -99,7 +107,7 @@ class Intro(HintedMethod, CorrectOnly):
 
     def weights(self, lengths: Sequence[int], config: RLConfig) -> list[float]:
         if self.loss_aggregation == "token-mean":
-            return [1.0 / sum(lengths)] * len(lengths)
+            return token_mean(lengths)
         return super().weights(lengths, config)
 
     def objective(self, config: RLConfig) -> Objective:
@@ -156,6 +164,7 @@ class IntroObjective(Objective):
         tally_measured("entropy", scores.entropy, batch, tally)
         tally.add("loglik", scores.target_logprobs.detach()[real])
         tally.add("loglik_hinted", scores.posterior_target_logprobs[real])
+        tally_gap(hint_gap(scores), batch, tally)
 
     def figures(self, tally: Tally) -> dict[str, float]:
         """Adds the effective sample size."""
@@ -177,6 +186,6 @@ def intro_loss(scores: Scores, token_weights: Tensor, settings: Intro) -> tuple[
 
 
 def correction_factors(scores: Scores, clip_max: float) -> Tensor:
-    """w [T, n] float32, without gradient: clip(p(a)/q(a), 0, clip_max), computed in log space."""
-    log_w = scores.posterior_candidate_logprobs - scores.candidate_logprobs.detach()
+    """w [T, n] float32, without gradient: clip(p(a)/q(a), 0, clip_max), or p(a)/p_w(a), computed in log space."""
+    log_w = scores.posterior_candidate_logprobs - scores.contrast_candidate_logprobs
     return log_w.exp().clamp(max=clip_max)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,15 +38,44 @@ class PolicyGradient(RLMethod):
         "ratio_max": "largest probability ratio π / π_old",
         "entropy": "of the policy per token, nats, on every eighth token",
         "filtered_groups": "prompts left out by `--dynamic_filtering`",
+        "refill_groups": "with `--refill_budget`: further prompts that were sampled for",
+        "refilled_groups": "with it: prompts without signal in whose place one of those came",
     }
 
-    gamma: float = setting(1, "Discount of later rewards, per token.", at_least=0, at_most=1)
-    eps_clip: float = setting(0.2, "The probability ratio is clipped to 1 ± this.", more_than=0)
-    reward_clip_range: tuple[float, float] = setting((-10, 10), "Rewards are clipped to this range.", nargs=2)
+    gamma: float = setting(1, "Discount of later rewards, per token.", flag="gamma", at_least=0, at_most=1)
+    eps_clip: float = setting(0.2, "The probability ratio is clipped to 1 ± this.", flag="eps_clip", more_than=0)
+    reward_clip_range: tuple[float, float] = setting(
+        (-10, 10), "Rewards are clipped to this range.", flag="reward_clip_range", nargs=2
+    )
     dynamic_filtering: bool = switch(
         "Leave out prompts whose responses all have the same reward: they teach nothing, and the others then count for"
-        " more."
+        " more.",
+        flag="dynamic_filtering",
     )
+    refill_budget: float = setting(
+        0.0,
+        "In the place of prompts that are left out so, sample others, in each step at most so many times its prompts.",
+        flag="refill_budget",
+        at_least=0,
+    )
+
+    def without_effect(self, config: Any) -> Iterator[tuple[str, str]]:
+        yield from super().without_effect(config)
+        if not self.filters:
+            yield "refill_budget", "there is no --dynamic_filtering, so no prompt is left out"
+
+    def refill_groups(self, prompts: int) -> int:
+        return int(self.refill_budget * prompts) if self.filters else 0
+
+    @property
+    def filters(self) -> bool:
+        """Whether prompts whose responses all have the same reward are left out."""
+        return self.dynamic_filtering
+
+    def without_signal(self, group: Sequence[Rollout]) -> bool:
+        """Whether all responses to a prompt have the same reward, so that nothing can be learnt from comparing them."""
+        low, high = self.reward_clip_range
+        return len({min(max(r.reward, low), high) for r in group if not math.isnan(r.reward)}) < 2
 
     def compared(self, rewards: list[float]) -> list[float]:
         """The outcome of each response to the same prompt from their rewards; NaN rewards stay NaN."""
@@ -62,7 +91,12 @@ class PolicyGradient(RLMethod):
         return returns, returns
 
     def describe(self, config: Any) -> str:
-        return f"policy gradient, {self.name} advantages, clip {self.eps_clip:g}"
+        return f"policy gradient, {self.name} advantages, clip {self.eps_clip:g}{self.refilling(config)}"
+
+    def refilling(self, config: Any) -> str:
+        """The plan's words about further prompts."""
+        most = self.refill_groups(config.rollout.rollout_batch_size)
+        return f", up to {most} further prompts a step for those without signal" if most else ""
 
     def settle(self, config: Any) -> tuple[Any, list[str]]:
         low, high = self.reward_clip_range
@@ -71,15 +105,15 @@ class PolicyGradient(RLMethod):
         return super().settle(config)
 
     def outcomes(self, group: Sequence[Rollout]) -> list[float | None]:
+        if self.filters and self.without_signal(group):
+            return [None] * len(group)
         low, high = self.reward_clip_range
         rewards = [min(max(r.reward, low), high) for r in group]
-        if self.dynamic_filtering and len({r for r in rewards if not math.isnan(r)}) < 2:
-            return [None] * len(group)
         found = self.compared(rewards)
         return [o if r.token_ids and not math.isnan(o) else None for r, o in zip(group, found, strict=True)]
 
     def step_figures(self, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        if not self.dynamic_filtering:
+        if not self.filters:
             return {}
         return {"train/filtered_groups": float(sum(not any(r.trained for r in group) for group in groups))}
 

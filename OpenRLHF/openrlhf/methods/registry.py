@@ -10,20 +10,29 @@ from types import ModuleType
 from openrlhf.config.method import MethodConfig
 from openrlhf.errors import UserError
 from openrlhf.methods.base import OfflineMethod, RLMethod
+from openrlhf.methods.cispo import CISPO
+from openrlhf.methods.dapo import DAPO
 from openrlhf.methods.dpo import DPO
 from openrlhf.methods.dr_grpo import DrGRPO
 from openrlhf.methods.gae import GAE
 from openrlhf.methods.group_norm import GroupNorm
+from openrlhf.methods.gspo import GSPO
+from openrlhf.methods.hdpo import HDPO
 from openrlhf.methods.intro import Intro
 from openrlhf.methods.kd import Distillation
 from openrlhf.methods.kto import KTO
+from openrlhf.methods.opsd import OPSD
 from openrlhf.methods.prm import ProcessReward
 from openrlhf.methods.raft import Raft
 from openrlhf.methods.reinforce import Reinforce
 from openrlhf.methods.reinforce_baseline import ReinforceBaseline
+from openrlhf.methods.rlcsd import RLCSD
 from openrlhf.methods.rloo import RLOO
+from openrlhf.methods.rlsd import RLSD
 from openrlhf.methods.rm import RewardModelling
+from openrlhf.methods.sdpo import SDPO
 from openrlhf.methods.sft import SFT
+from openrlhf.methods.srpo import SRPO
 
 METHODS: tuple[type[MethodConfig], ...] = (
     Intro,
@@ -34,6 +43,15 @@ METHODS: tuple[type[MethodConfig], ...] = (
     GroupNorm,
     DrGRPO,
     Raft,
+    DAPO,
+    GSPO,
+    CISPO,
+    OPSD,
+    SDPO,
+    SRPO,
+    RLSD,
+    RLCSD,
+    HDPO,
     SFT,
     RewardModelling,
     DPO,

@@ -79,7 +79,7 @@ class Actor(nn.Module):
         where there are such; or, where `spec` is None, their predictors' hidden states [T, width]. A plain tuple, since
         DeepSpeed hooks tensors that it finds in tuples.
 
-        posterior_hidden: [T, width] from another call of this kind (on rows that hold a hint),
+        posterior_hidden: [T, width] from another call of this kind (on rows that hold a hint, see `ScoreSpec.hinted`),
         with `posterior_head` the output layer that belongs to it, this model's own by default.
         token_loss: see `ScoringHead.forward`; then no score has a gradient, only the loss.
         """
@@ -115,7 +115,9 @@ class Actor(nn.Module):
         total = rows.scored.numel()
         if spec is None:
             return split.whole(hidden, own, total)
-        posterior = None if posterior_hidden is None else posterior_hidden[own]
+        posterior = posterior_hidden
+        if posterior is not None and spec.hinted is None:
+            posterior = posterior[own]
 
         def own_loss(scores: Scores, part: slice | Tensor) -> Tensor:
             assert token_loss is not None

@@ -12,8 +12,9 @@ that are at hand (`TokenLoss`). For any other loss the backward pass makes each 
 Everything with a vocabulary dimension is float32, whatever the dtype of the model, and changed in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -57,8 +58,8 @@ class ScoringHead(nn.Linear):
     ) -> Tensor | tuple[Tensor, ...]:
         """Logits as any output layer where `spec` is None, otherwise `Scores` (as a plain tuple).
 
-        hidden: [T, width], states that predict the targets. posterior_hidden: the same under the posterior,
-        without gradient; `posterior_head` is its output layer, this one by default.
+        hidden: [T, width], states that predict the targets. posterior_hidden: the same under the posterior, [T, width]
+        or where `spec.hinted` says, without gradient; `posterior_head` is its output layer, this one by default.
         token_loss: the sum of its parts comes behind the scores, a scalar and the only one of them with gradient. It is
         called once per chunk, and backward may be called once.
         """
@@ -84,7 +85,7 @@ class _ChunkedScores(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.spec, ctx.posterior_head = spec, posterior_head
         chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head, _Workspace(hidden.device))
-        out = _empty_scores(hidden, spec)
+        out = _empty_scores(hidden, chunks.spec)
         with _gathered(posterior_head, weight):
             for part in chunks.parts():
                 _fill(out, part, chunks.read(part).scores)
@@ -95,6 +96,8 @@ class _ChunkedScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, posterior_hidden, candidates = ctx.saved_tensors
+        if not ctx.spec.cross_entropy:
+            posterior_hidden = None  # the gradient knows no posterior
         space, spec = _Workspace(hidden.device), ctx.spec.again(candidates)
         chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, ctx.posterior_head, space)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
@@ -121,7 +124,7 @@ class _ChunkedLoss(torch.autograd.Function):
         space = _Workspace(hidden.device)
         chunks = _Chunks(hidden, weight, bias, spec, posterior_hidden, posterior_head, space)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad)
-        out = _empty_scores(hidden, spec)
+        out = _empty_scores(hidden, chunks.spec)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with _gathered(posterior_head, weight):
             for part in chunks.parts():
@@ -236,7 +239,7 @@ class _Chunk(NamedTuple):
 
 
 class _Chunks:
-    """The inputs of a chunk loop."""
+    """The inputs of a chunk loop. spec: with no more candidates than there are tokens."""
 
     def __init__(
         self,
@@ -248,47 +251,88 @@ class _Chunks:
         posterior_head: ScoringHead,
         space: _Workspace,
     ) -> None:
-        self._hidden, self._posterior_hidden, self._spec, self._space = hidden, posterior_hidden, spec, space
+        if spec.posterior_top_k:
+            spec = replace(spec, posterior_top_k=min(spec.posterior_top_k, weight.shape[0]))
+        self._hidden, self._posterior_hidden, self.spec, self._space = hidden, posterior_hidden, spec, space
         self._layer = _Layer(weight, bias, spec.temperature)
         self._posterior_head = posterior_head
 
     def parts(self) -> list[slice]:
         total = self._hidden.shape[0]
-        step = self._spec.chunk_size if self._spec.chunk_size > 0 else max(total, 1)
+        step = self.spec.chunk_size if self.spec.chunk_size > 0 else max(total, 1)
         return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
     def read(self, part: slice) -> _Chunk:
         """Its tensors with a vocabulary dimension are overwritten when the next part is read."""
-        hidden, spec, layer = self._hidden[part], self._spec.part(part), self._layer
+        hidden, spec, layer = self._hidden[part], self.spec.part(part), self._layer
         logits = layer.logits(hidden, self._space, "q")
         targets = spec.targets[:, None]
         layer.correct_(logits, hidden, targets)
-        candidates = _candidates(logits, spec)
-        wanted = torch.cat([targets, candidates], 1)
+        wanted = torch.cat([targets, _candidates(logits, spec)], 1)
         layer.correct_(logits, hidden, wanted)
         p, cross = None, None
         if self._posterior_hidden is not None:
-            p = self._posterior(self._posterior_hidden[part], wanted, spec)
+            p = self._posterior(self._posterior_hidden, part, logits, wanted, spec)
+            if spec.posterior_top_k:
+                wanted = p.wanted
+                layer.correct_(logits, hidden, wanted)
             if spec.cross_entropy:
                 logits -= logits.amax(1, keepdim=True)  # so that little cancels between Σ p ℓ and the normaliser
                 cross = _dot(p.probs, logits)
         q = _normalised(logits, wanted, spec.measured_rows)
-        scores = _scores(q, p, candidates, None if cross is None else q.normaliser[:, 0] - cross, spec)
+        contrast = self._contrast(q, spec)
+        cross = None if cross is None else q.normaliser[:, 0] - cross
+        scores = _scores(q, p, contrast, cross, spec)
         return _Chunk(spec, scores, q.probs, p.probs if p is not None and spec.cross_entropy else None)
 
-    def _posterior(self, hidden: Tensor, wanted: Tensor, spec: ScoreSpec) -> "_Distribution":
-        """Without the cross-entropy its probabilities are not kept."""
-        layer = _Layer(self._posterior_head.weight, self._posterior_head.bias, spec.temperature)
-        measured = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
+    def _posterior(
+        self, hidden: Tensor, part: slice, logits: Tensor, wanted: Tensor, spec: ScoreSpec
+    ) -> "_Distribution":
+        """p, which is q (from `logits`) where a row has no hint."""
+        measured = torch.zeros(len(wanted), dtype=torch.bool, device=wanted.device)
         measured[spec.measured_rows] = True
+        if spec.hinted is None:
+            return self._read_posterior(hidden[part], wanted, measured, spec)
+        places = spec.hinted[:, 0]
+        there = places >= 0
+        if bool(there.all()):
+            return self._read_posterior(hidden[places], wanted, measured, spec)
+        apart = [
+            self._read_posterior(hidden[places[there]], wanted[there], measured[there], spec),
+            _as_asked(logits[~there], _with_likeliest(logits[~there], wanted[~there], spec), measured[~there], spec),
+        ]
+        order = torch.cat([there.nonzero()[:, 0], (~there).nonzero()[:, 0]])
+        return _Distribution.joined(apart, order, measured)
+
+    def _read_posterior(
+        self, hidden: Tensor, wanted: Tensor, measured: Tensor, spec: ScoreSpec, name: str = "p"
+    ) -> "_Distribution":
+        """Without the cross-entropy its probabilities are not kept. name: of the workspace's place for logits."""
+        layer = _Layer(self._posterior_head.weight, self._posterior_head.bias, spec.temperature)
         size = len(hidden) if spec.cross_entropy else _POSTERIOR_ROWS
         blocks = []
         for own, asked, rows in zip(hidden.split(size), wanted.split(size), measured.split(size), strict=True):
-            logits = layer.logits(own, self._space, "p")
+            logits = layer.logits(own, self._space, name)
+            asked = _with_likeliest(logits, asked, spec)
             layer.correct_(logits, own, asked)
-            block = _normalised(logits, asked, rows.nonzero()[:, 0])
-            blocks.append(block if spec.cross_entropy else block._replace(probs=logits.new_empty((0, 0))))
+            blocks.append(_as_asked(logits, asked, rows, spec))
         return blocks[0] if len(blocks) == 1 else _Distribution(*map(torch.cat, zip(*blocks, strict=True)))
+
+    def _contrast(self, q: "_Distribution", spec: ScoreSpec) -> Tensor:
+        """[t, 1 + n]: log-probabilities of what is asked for, under the mixture of the rows of further hints; q's own
+        where there are none."""
+        if self._posterior_hidden is None or spec.hinted is None or spec.hinted.shape[1] < 2:
+            return q.chosen
+        further = spec.hinted[:, 1:]
+        hidden, spec = self._posterior_hidden, replace(spec, posterior_top_k=0, cross_entropy=False)
+        total, count = torch.full_like(q.chosen, -torch.inf), (further >= 0).sum(1, keepdim=True)
+        for places in further.T:
+            rows = (places >= 0).nonzero()[:, 0]
+            if rows.numel():
+                nowhere = torch.zeros_like(rows, dtype=torch.bool)
+                found = self._read_posterior(hidden[places[rows]], q.wanted[rows], nowhere, spec, "contrast")
+                total[rows] = torch.logaddexp(total[rows], found.chosen)
+        return torch.where(count > 0, total - count.clamp(min=1).log(), q.chosen)
 
 
 class _Distribution(NamedTuple):
@@ -296,8 +340,30 @@ class _Distribution(NamedTuple):
 
     probs: Tensor  # [t, vocabulary], or empty where nobody asks for them
     normaliser: Tensor  # [t, 1], logarithm
-    chosen: Tensor  # [t, 1 + n] log-probabilities of the target and the candidates
+    wanted: Tensor  # [t, 1 + n] int64, the target and the candidates
+    chosen: Tensor  # [t, 1 + n] their log-probabilities
     measured: Tensor  # [m, vocabulary] log-probabilities of the positions whose entropy is asked for
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Distribution"], order: Tensor, measured: Tensor) -> "_Distribution":
+        """parts: of positions that lie in `order` [t] when they stand one after the other. measured: bool [t]."""
+        places, among = order.argsort(), order[measured[order]].argsort()
+        probs, normaliser, wanted, chosen, logs = map(torch.cat, zip(*parts, strict=True))
+        kept = probs[places] if len(probs) else probs
+        return cls(kept, normaliser[places], wanted[places], chosen[places], logs[among])
+
+
+def _as_asked(logits: Tensor, wanted: Tensor, measured: Tensor, spec: ScoreSpec) -> _Distribution:
+    """A posterior's distribution, without the probabilities where nobody asks for them. Takes `logits` over."""
+    found = _normalised(logits, wanted, measured.nonzero()[:, 0])
+    return found if spec.cross_entropy else found._replace(probs=logits.new_empty((0, 0)))
+
+
+def _with_likeliest(logits: Tensor, wanted: Tensor, spec: ScoreSpec) -> Tensor:
+    """Adds the posterior's likeliest tokens to those that are wanted, if they are the candidates."""
+    if not spec.posterior_top_k:
+        return wanted
+    return torch.cat([wanted, logits.topk(spec.posterior_top_k, 1).indices], 1)
 
 
 def _normalised(logits: Tensor, wanted: Tensor, rows: Tensor | slice) -> _Distribution:
@@ -308,13 +374,16 @@ def _normalised(logits: Tensor, wanted: Tensor, rows: Tensor | slice) -> _Distri
     # The fused kernel works row by row, so on the CPU its result may take its input's place (a test watches that).
     probs = torch.softmax(logits, 1, out=logits) if logits.is_cpu else torch.softmax(logits, 1)
     normaliser = peak - probs.gather(1, place).log()
-    return _Distribution(probs, normaliser, chosen.sub_(normaliser), measured.sub_(normaliser[rows]))
+    return _Distribution(probs, normaliser, wanted, chosen.sub_(normaliser), measured.sub_(normaliser[rows]))
 
 
 def _scores(
-    q: _Distribution, p: _Distribution | None, candidates: Tensor, cross_entropy: Tensor | None, spec: ScoreSpec
+    q: _Distribution, p: _Distribution | None, contrast: Tensor, cross_entropy: Tensor | None, spec: ScoreSpec
 ) -> Scores:
-    chosen_p = torch.zeros_like(q.chosen) if p is None else p.chosen
+    if p is None:
+        contrast = chosen_p = torch.zeros_like(q.chosen)
+    else:
+        chosen_p = p.chosen
     zeros = torch.zeros_like(q.chosen[:, 0])
     entropy, kl = torch.full_like(zeros, torch.nan), zeros if p is None else torch.full_like(zeros, torch.nan)
     rows = spec.measured_rows
@@ -325,9 +394,11 @@ def _scores(
         target_logprobs=q.chosen[:, 0],
         candidate_logprobs=q.chosen[:, 1:],
         cross_entropy=zeros if cross_entropy is None else cross_entropy,
-        candidates=candidates,
+        candidates=q.wanted[:, 1:],
         posterior_target_logprobs=chosen_p[:, 0],
         posterior_candidate_logprobs=chosen_p[:, 1:],
+        contrast_target_logprobs=contrast[:, 0],
+        contrast_candidate_logprobs=contrast[:, 1:],
         entropy=entropy,
         kl=kl,
     )
@@ -399,8 +470,7 @@ class _Gradients:
 
 
 def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
-    positions = hidden.shape[0]
-    n = spec.num_candidates
+    positions, n = hidden.shape[0], spec.num_candidates
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float32, device=hidden.device)
@@ -412,6 +482,8 @@ def _empty_scores(hidden: Tensor, spec: ScoreSpec) -> Scores:
         candidates=torch.zeros((positions, n), dtype=torch.long, device=hidden.device),
         posterior_target_logprobs=zeros(positions),
         posterior_candidate_logprobs=zeros(positions, n),
+        contrast_target_logprobs=zeros(positions),
+        contrast_candidate_logprobs=zeros(positions, n),
         entropy=zeros(positions),
         kl=zeros(positions),
     )

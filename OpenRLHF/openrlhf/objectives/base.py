@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from openrlhf.experience.micro_batch import MicroBatch
+    from openrlhf.models.scores import Scores
     from openrlhf.utils.tally import Tally
 
 
@@ -33,7 +34,10 @@ class Objective(ABC):
         weight alone. Its gradient is then made while each chunk of tokens is scored, from `loss` on that part of the
         micro-batch, instead of in a second pass. Losses of whole rows (ratios of sequences, pairs) say False.
     rows_per_sample: consecutive rows that belong together, 2 for pairs.
-    needs_posterior: score each row under a second model too (its rows carry the example's hint, if any).
+    needs_posterior: score each row under a second model too (its rows carry the example's hints).
+    looks_ahead: of every row's tokens the columns "hinted" (log p), "contrast" (as `Scores` has it, but log p where a
+        row has no wrong hints) and "hinted_entropy" (of p, nats) are made before the step, so that
+        `look_ahead_figures` can say something of the whole batch; 0 where a row has no hint.
     running_means: tallied names of which the offline trainer also keeps a running mean.
     config_figures: what the offline trainer writes into the config.json of saved models: its key there → the figure of
         the held-out samples (of the training samples where none are held out).
@@ -48,6 +52,10 @@ class Objective(ABC):
     @property
     def needs_reference(self) -> bool:
         """Whether the loss reads the column "reference": log-probabilities of the scored tokens under that model."""
+        return False
+
+    @property
+    def looks_ahead(self) -> bool:
         return False
 
     @property
@@ -70,6 +78,10 @@ class Objective(ABC):
 
     def step_figures(self, aside: Sequence[AsideRow]) -> dict[str, float]:
         """This rank's share of what the loss reads in `MicroBatch.figures`; the shares of all ranks are added."""
+        return {}
+
+    def look_ahead_figures(self, batch: MicroBatch) -> dict[str, float]:
+        """A micro-batch's share of what the loss reads in `MicroBatch.figures`, likewise; only with `looks_ahead`."""
         return {}
 
     def figures(self, tally: Tally) -> dict[str, float]:
@@ -103,6 +115,29 @@ def tally_pairs(chosen: Tensor, rejected: Tensor, tally: Tally) -> None:
 def tally_measured(name: str, values: Tensor, batch: MicroBatch, tally: Tally) -> None:
     """The mean of a number per scored token [T] that is only known for the micro-batch's `measured` positions."""
     tally.add(name, values[batch.real & batch.measured])
+
+
+# What `tally_gap` logs.
+GAP_METRICS = {
+    "hint_gap": "mean of the log-ratio at the sampled tokens that the hint makes: log p − log q, or with wrong hints"
+    " log p − log of their mixture",
+    "hint_gap_task": "mean of its absolute value over numbers and operators",
+    "hint_gap_other": "the same over all other tokens",
+}
+
+
+def hint_gap(scores: Scores) -> Tensor:
+    """[T], without gradient: log p(z_t) less that of the contrast, which is q's where a row has no wrong hints."""
+    return scores.posterior_target_logprobs - scores.contrast_target_logprobs
+
+
+def tally_gap(gap: Tensor, batch: MicroBatch, tally: Tally) -> None:
+    """Where a gap per scored token [T] sits; the column "task" says which tokens are numbers and operators."""
+    tally.add("hint_gap", gap[batch.real])
+    if "task" in batch.columns:
+        task = batch.columns["task"] > 0
+        tally.add("hint_gap_task", gap[batch.real & task].abs())
+        tally.add("hint_gap_other", gap[batch.real & ~task].abs())
 
 
 def tally_engine_gap(logprobs: Tensor, batch: MicroBatch, tally: Tally) -> None:

@@ -28,7 +28,7 @@ class PolicyObjective(Objective):
 
     A subclass whose ratios are those of whole sequences sets `sums_over_tokens` to False.
 
-    temperature: of the policy, as it was sampled from.
+    temperature: of the policy, as it was sampled from. eps_clip_high: upper ε where it is another one.
     """
 
     sums_over_tokens = True
@@ -36,6 +36,7 @@ class PolicyObjective(Objective):
     eps_clip: float
     temperature: float = 1.0
     kl: str | None = None
+    eps_clip_high: float | None = None
 
     @property
     def needs_reference(self) -> bool:
@@ -48,17 +49,25 @@ class PolicyObjective(Objective):
         """A_t, float32 [T] without gradient: for methods that change it by what the scores say."""
         return batch.columns["advantage"]
 
+    def log_ratios(self, logprobs: Tensor, batch: MicroBatch) -> Tensor:
+        """log ρ_t [T]. Before its first update on fresh rollouts the policy is the old one."""
+        return logprobs - batch.columns.get("old_logprob", logprobs.detach())
+
+    def surrogate(self, log_ratio: Tensor, logprobs: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+        """What is maximised at each token, and where it was cut, bool; all [T]."""
+        ratio = log_ratio.exp()
+        high = self.eps_clip if self.eps_clip_high is None else self.eps_clip_high
+        plain, clipped = ratio * advantages, ratio.clamp(1 - self.eps_clip, 1 + high) * advantages
+        return plain.minimum(clipped), clipped < plain
+
     def loss(self, outputs: Scores, batch: MicroBatch, tally: Tally) -> Tensor:
         logprobs, advantages = outputs.target_logprobs, self.advantages(outputs, batch)
-        # Before its first update on fresh rollouts the policy is the old one.
-        log_ratio = logprobs - batch.columns.get("old_logprob", logprobs.detach())
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1 - self.eps_clip, 1 + self.eps_clip)
-        surrogate = (ratio * advantages).minimum(clipped * advantages)
+        log_ratio = self.log_ratios(logprobs, batch)
+        surrogate, clipped = self.surrogate(log_ratio, logprobs, advantages)
         real = batch.real
-        tally.add("clipped_share", (clipped * advantages < ratio * advantages)[real].float())
+        tally.add("clipped_share", clipped[real].float())
         tally.add("policy_shift", -log_ratio.detach()[real])
-        tally.add_maximum("ratio", ratio.detach()[real])
+        tally.add_maximum("ratio", log_ratio.detach()[real].exp())
         tally_measured("entropy", outputs.entropy, batch, tally)
         if self.temperature == 1.0:
             tally_engine_gap(logprobs, batch, tally)

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from openrlhf.config.method import PosteriorSettings
 from openrlhf.config.reinforcement import RLConfig
 from openrlhf.experience.example import Example, response_positions
 from openrlhf.experience.rollout import Rollout, groups
+from openrlhf.experience.words import TaskTokens
 from openrlhf.methods.base import method_of
 from openrlhf.objectives.correction import BEHAVIOUR
 from openrlhf.trainer.role_group import RoleGroup
@@ -29,6 +31,7 @@ class Assembler:
         self._config = config
         self._method = method_of(config)
         self._tokenizer = tokenizer
+        self._task = TaskTokens(tokenizer) if isinstance(self._method, PosteriorSettings) else None
         self._policy = policy if self._method.needs_old_logprobs else None
         roles = {"reference": reference, "value": critic}
         self._scorers = {name: role for name, role in roles.items() if role is not None}
@@ -43,7 +46,7 @@ class Assembler:
             found = self._method.outcomes(group)
             outcomes += [outcome for outcome in found if outcome is not None]
             prepared += [
-                rollout if outcome is None else replace(rollout, trained=True, hint=self._hint(rollout, group))
+                rollout if outcome is None else replace(rollout, trained=True, hints=self._hints(rollout, group))
                 for rollout, outcome in zip(group, found, strict=True)
             ]
         figures = self._method.step_figures(list(groups(prepared)))
@@ -86,16 +89,21 @@ class Assembler:
                 ids=rollout.prompt.token_ids + rollout.token_ids,
                 scored=response_positions(rollout),
                 weight=weight,
-                hint=rollout.hint,
+                hints=rollout.hints,
                 hint_at=len(rollout.prompt.token_ids),
                 seed=derive_seed(seed, "candidates", step, rollout.prompt.index, rollout.sample),
-                columns={**rollout.columns, **dict.fromkeys(sampled, rollout.logprobs)},
+                columns={**rollout.columns, **self._further(rollout, sampled)},
             )
             for rollout, weight in zip(trained, weights, strict=True)
         ]
 
-    def _hint(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[int, ...]:
-        return hint_ids(self._tokenizer, self._method.hint(rollout, group))
+    def _further(self, rollout: Rollout, sampled: Sequence[str]) -> dict[str, Sequence[float]]:
+        """sampled: the names under which the engine's log-probabilities are wanted."""
+        found: dict[str, Sequence[float]] = dict.fromkeys(sampled, rollout.logprobs)
+        return found if self._task is None else {**found, "task": self._task.column(rollout.token_ids)}
+
+    def _hints(self, rollout: Rollout, group: Sequence[Rollout]) -> tuple[tuple[int, ...], ...]:
+        return tuple(hint_ids(self._tokenizer, hint) for hint in self._method.hints(rollout, group))
 
     def _scores(self, rollouts: Sequence[Rollout], fresh: set[tuple[int, int]]) -> dict[str, list[torch.Tensor]]:
         """What each role says of the tokens of each response; of `fresh` ones the policy says nothing."""

@@ -23,7 +23,7 @@ def split_over_ranks(
     every rank must take part in every gather. ranks_per_share: that many neighbouring ranks get the same micro-batches.
     """
     samples = [examples[i : i + rows_per_sample] for i in range(0, len(examples), rows_per_sample)]
-    sizes = [sum(len(e.ids) + len(e.hint) for e in sample) for sample in samples]
+    sizes = [sum(e.size for e in sample) for sample in samples]
     idle = [idle_example(examples[0].columns)] * rows_per_sample
     shares = [
         [[example for index in micro for example in samples[index]] or idle for micro in own]

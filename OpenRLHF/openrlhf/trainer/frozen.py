@@ -35,10 +35,13 @@ class FrozenActor:
         return self._engine(rows)
 
     @torch.no_grad()
+    def scores(self, rows: RaggedRows, spec: ScoreSpec) -> Scores:
+        return Scores(*self._engine(rows, spec))
+
     def logprobs(self, rows: RaggedRows, temperature: float = 1.0) -> Tensor:
         """float32 [T], log-probabilities of the scored tokens."""
         spec = ScoreSpec(rows.targets, temperature=temperature, measured=False, chunk_size=self._chunk_size)
-        return Scores(*self._engine(rows, spec)).target_logprobs
+        return self.scores(rows, spec).target_logprobs
 
 
 class FrozenScalar:

@@ -1,5 +1,6 @@
 """One rank's share of an optimiser step: forward, loss, backward and update, for any network and objective."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from openrlhf.models.parameters import Network
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scalar import ScalarModel
 from openrlhf.models.scorer import ScoringHead, TokenLoss
-from openrlhf.models.scores import Scores
+from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.objectives.base import AsideRow, Objective
 from openrlhf.objectives.correction import Correction
 from openrlhf.trainer.deepspeed_setup import (
@@ -39,6 +40,10 @@ class Posterior(Protocol):
 
     def hidden(self, rows: RaggedRows) -> Tensor:
         """[T, width] without gradient: states that predict the scored tokens of `rows`."""
+        ...
+
+    def scores(self, rows: RaggedRows, spec: ScoreSpec) -> Scores:
+        """Without gradient: what `spec` asks of the posterior itself."""
         ...
 
     def after_step(self) -> None:
@@ -89,7 +94,8 @@ class Learner:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = learning_rate
         micro_batches, own = self._set_aside(micro_batches)
-        figures = {**figures, **own}
+        micro_batches, ahead = self._look_ahead(micro_batches)
+        figures = {**figures, **own, **ahead}
         parts = [(self.objective, micro) for micro in micro_batches]
         parts += [(objective, micro) for objective, own in auxiliary for micro in own]
         tokens = 0.0
@@ -129,6 +135,27 @@ class Learner:
         own = self.objective.step_figures(scored)
         return [rows for rows, _ in parts], {name: self.sum_over_ranks(value) for name, value in own.items()}
 
+    @torch.no_grad()
+    def _look_ahead(self, micro_batches: MicroBatches) -> tuple[MicroBatches, dict[str, float]]:
+        """The same rows with what the posterior says of them, and figures of the whole batch, if the objective wants
+        them before the step."""
+        if not self.objective.looks_ahead or self.posterior is None:
+            return micro_batches, {}
+        seen, own = [], Tally()
+        for examples in micro_batches:
+            batch = self._collate(self.objective, examples, {}, with_posterior=True)
+            assert batch.posterior_rows is not None
+            spec = ScoreSpec(
+                batch.posterior_rows.targets,
+                temperature=self.objective.spec(batch).temperature,
+                chunk_size=self.config.model.score_chunk_size,
+            )
+            examples = with_posterior_columns(examples, self.posterior.scores(batch.posterior_rows, spec))
+            seen.append(examples)
+            for name, value in self.objective.look_ahead_figures(self._collate(self.objective, examples, {})).items():
+                own.add_total(name, value)
+        return seen, {name: self.sum_over_ranks(value) for name, value in own.totals.items()}
+
     def _accumulate(
         self,
         objective: Objective,
@@ -150,12 +177,18 @@ class Learner:
         # DeepSpeed averages over ranks, while the loss is a share of a sum over the whole batch.
         self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
 
-    def _collate(self, objective: Objective, examples: Sequence[Example], figures: Mapping[str, float]) -> MicroBatch:
+    def _collate(
+        self,
+        objective: Objective,
+        examples: Sequence[Example],
+        figures: Mapping[str, float],
+        with_posterior: bool = False,
+    ) -> MicroBatch:
         batch = collate(
             examples,
             self.device,
             num_candidates=objective.num_candidates,
-            with_posterior=objective.needs_posterior,
+            with_posterior=with_posterior or objective.needs_posterior,
             figures=figures,
         )
         if objective.needs_reference and "reference" not in batch.columns and self.reference is not None:
@@ -203,7 +236,7 @@ class Learner:
         if objective.needs_posterior and self.posterior is not None and batch.posterior_rows is not None:
             posterior_hidden = self.posterior.hidden(batch.posterior_rows)
             posterior_head = self.posterior.head
-        spec = replace(objective.spec(batch), chunk_size=self.config.model.score_chunk_size)
+        spec = replace(objective.spec(batch), chunk_size=self.config.model.score_chunk_size, hinted=batch.hinted)
         outputs = self.engine(batch.rows, spec, posterior_hidden, posterior_head, token_loss)
         fields = len(Scores._fields)
         scalars = outputs[fields:] if self.network.balance is not None else (*outputs[fields:], None)
@@ -282,6 +315,22 @@ class Learner:
 def by_example(flat: Tensor, examples: Sequence[Example]) -> list[list[float]]:
     """Splits a number per scored token of a micro-batch."""
     return [part.tolist() for part in flat.split([len(example.scored) for example in examples])]
+
+
+def with_posterior_columns(examples: Sequence[Example], scores: Scores) -> list[Example]:
+    """The columns of `Objective.looks_ahead`. scores: of all the posterior's rows, in their order."""
+    lengths = [len(example.scored) for example in examples for _ in example.hints]
+    rows = zip(scores.target_logprobs.split(lengths), scores.entropy.split(lengths), strict=True)
+    found = []
+    for example in examples:
+        columns = dict.fromkeys(("hinted", "contrast", "hinted_entropy"), [0.0] * len(example.scored))
+        own = [next(rows) for _ in example.hints]
+        if own:
+            (right, entropy), wrong = own[0], [logprobs for logprobs, _ in own[1:]]
+            contrast = torch.stack(wrong).logsumexp(0) - math.log(len(wrong)) if wrong else right
+            columns = {"hinted": right.tolist(), "contrast": contrast.tolist(), "hinted_entropy": entropy.tolist()}
+        found.append(replace(example, columns={**example.columns, **columns}))
+    return found
 
 
 def _real_tokens(examples: Sequence[Example]) -> int:

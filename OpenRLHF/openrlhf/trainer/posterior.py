@@ -11,6 +11,7 @@ from openrlhf.config.reinforcement import RLConfig
 from openrlhf.models.actor import Actor
 from openrlhf.models.ragged import RaggedRows
 from openrlhf.models.scorer import ScoringHead
+from openrlhf.models.scores import Scores, ScoreSpec
 from openrlhf.trainer.frozen import FrozenActor
 from openrlhf.trainer.learner import Learner
 from openrlhf.trainer.weight_average import WeightAverage
@@ -31,6 +32,13 @@ class OnlinePosterior:
         self._engine.train()
         return hidden
 
+    def scores(self, rows: RaggedRows, spec: ScoreSpec) -> Scores:
+        self._engine.eval()
+        with torch.no_grad():
+            scores = Scores._make(self._engine(rows, spec)[: len(Scores._fields)])
+        self._engine.train()
+        return scores
+
     def after_step(self) -> None:
         pass
 
@@ -50,6 +58,9 @@ class InitialPosterior(OnlinePosterior):
 
     def hidden(self, rows: RaggedRows) -> Tensor:
         return self._frozen.hidden(rows)
+
+    def scores(self, rows: RaggedRows, spec: ScoreSpec) -> Scores:
+        return self._frozen.scores(rows, spec)
 
 
 class EmaPosterior(InitialPosterior):

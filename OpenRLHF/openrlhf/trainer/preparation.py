@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlhf.config.memory import GIB, ModelShape, shape_of
-from openrlhf.config.method import AnswerHint
+from openrlhf.config.method import AnswerHint, PosteriorSettings, SolutionHint
 from openrlhf.config.plan import Plan, describe, make_plan
 from openrlhf.config.reinforcement import BUILT_IN_GRADER, RLConfig
 from openrlhf.datasets.blending import load_blend
@@ -68,6 +68,8 @@ def prepare(config: RLConfig) -> Prepared:
     shape = shape_of(model)
     check_space(config, shape.parameters)
     context = getattr(model.get_text_config(), "max_position_embeddings", None)
+    if context is not None:
+        check_hinted_rows(config, tokenizer, longest_hint, context)
     description = describe(plan, _shapes(config), context, gpu_memory_gib(config.plan.gpu_memory_gib))
     return Prepared(tokenizer, prompts, held_out, longest_hint, pretraining, plan, notes, description)
 
@@ -91,17 +93,35 @@ def load_prompts(config: RLConfig, tokenizer: Any) -> tuple[list[Prompt], int, l
     prompts, notes = _prompts_of(config, tokenizer, str(data.prompt_data), data.prompt_data_probs, data.prompt_split)
     if not isinstance(method, AnswerHint):
         return prompts, 0, notes + _ungraded(config, prompts)
-    usable = [prompt for prompt in prompts if prompt.label.strip()]
+    hints = [method.prompt_hint(prompt.label, prompt.fields) for prompt in prompts]
+    usable = [prompt for prompt, hint in zip(prompts, hints, strict=True) if hint]
     if len(usable) < len(prompts):
-        notes.append(f"{len(prompts) - len(usable)} of {len(prompts)} prompts have an empty answer: left out.")
-    lengths = [len(hint_ids(tokenizer, method.answer_hint(prompt.label))) for prompt in usable]
+        empty = len(prompts) - len(usable)
+        notes.append(f"{empty} of {len(prompts)} prompts have an empty {method.hint_says}: left out.")
+    lengths = [len(hint_ids(tokenizer, hint)) for hint in hints if hint]
     limit = config.rollout.prompt_max_len
     fitting = [prompt for prompt, length in zip(usable, lengths, strict=True) if length <= limit]
     if len(fitting) < len(usable):
-        notes.append(f"{len(usable) - len(fitting)} answers are longer than --prompt_max_len as a hint: left out.")
+        said = f"{len(usable) - len(fitting)} {method.hint_says}s are longer than --prompt_max_len as a hint"
+        notes.append(f"{said}: left out.")
     if not fitting:
-        raise UserError(f"no prompt of {data.prompt_data} has a usable answer in --label_key {data.label_key}")
+        raise UserError(f"no prompt of {data.prompt_data} has a usable {method.hint_says} in {method.hint_field(data)}")
     return fitting, max(length for length in lengths if length <= limit), notes
+
+
+def check_hinted_rows(config: RLConfig, tokenizer: Any, longest_hint: int, context: int) -> None:
+    """UserError where solutions or siblings may make the posterior's rows longer than what the model can attend to."""
+    method, rollout = config.method, config.rollout
+    hint = longest_hint if isinstance(method, SolutionHint) and method.solution_key else 0
+    if isinstance(method, PosteriorSettings) and method.reads_siblings:
+        hint = max(hint, rollout.generate_max_len + len(hint_ids(tokenizer, method.sibling_hint(""))))
+    total = rollout.prompt_max_len + hint + rollout.generate_max_len
+    if hint and total > context:
+        raise UserError(
+            f"{method.title}'s posterior reads a hint of up to {hint} tokens: with --prompt_max_len"
+            f" {rollout.prompt_max_len} and --generate_max_len {rollout.generate_max_len} its rows have up to {total}"
+            f" tokens, more than the model's {context}: lower one of them"
+        )
 
 
 def _ungraded(config: RLConfig, prompts: Sequence[Prompt]) -> list[str]:

@@ -71,7 +71,7 @@ class Evaluator:
         method = self._config.method
         if not self._hinted or not isinstance(method, AnswerHint):
             return {}
-        hints = [hint_ids(self._tokenizer, method.answer_hint(p.label)) for p in self._hinted]
+        hints = [hint_ids(self._tokenizer, method.prompt_hint(p.label, p.fields)) for p in self._hinted]
         rollout = self._config.rollout
         sampling = Sampling(temperature=0.0, max_new_tokens=rollout.generate_max_len, stop=rollout.stop)
         made = self._rollouts.make(self._hinted, 1, sampling, purpose="hinted", step=step, hints=hints)

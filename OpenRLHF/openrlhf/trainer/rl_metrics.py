@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from openrlhf.experience.rollout import Rollout
+from openrlhf.experience.words import hedging
 from openrlhf.objectives.base import Objective
 from openrlhf.utils.tally import Tally
 
@@ -18,6 +19,7 @@ def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     kept = sum(rollout.trained for rollout in rollouts)
     reward = sum(graded) / len(graded) if graded else math.nan
     length = sum(len(rollout.token_ids) for rollout in rollouts) / count
+    hedges, words = hedging([rollout.text for rollout in rollouts])
     return {
         "train/accuracy": sum(rollout.correct for rollout in rollouts) / count,
         "train/reward": reward,
@@ -28,6 +30,7 @@ def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "train/response_length": length,
         "train/total_length": length + sum(len(rollout.prompt.token_ids) for rollout in rollouts) / count,
         "train/truncated_share": sum(rollout.finish_reason == "length" for rollout in rollouts) / count,
+        "train/hedging_share": hedges / max(1, words),
         "train/reward_failures": float(count - len(graded)),
     }
 

@@ -133,7 +133,7 @@ class RLTrainer:
         with self.progress.phase("train"):
             memory.enter("score")
             prepared, figures = self.roles.assembler.prepare(rollouts, step, self.state.kl_coef)
-            metrics = {**rollout_metrics(prepared), **figures}
+            metrics = {**rollout_metrics(prepared), **figures, **self.roles.rollouts.figures(step)}
             memory.enter("update")
             metrics.update(self.update(prepared))
         if self.config.rollout.rollout_ahead:

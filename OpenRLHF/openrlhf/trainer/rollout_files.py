@@ -163,7 +163,7 @@ def _row(step: int, rollout: Rollout, names: Sequence[str]) -> dict[str, Any]:
         "reward": None if math.isnan(rollout.reward) else rollout.reward,
         "finish_reason": rollout.finish_reason,
         "trained": rollout.trained,
-        "hint_ids": rollout.hint,
+        "hint_ids": rollout.hints[0],
         "versions": rollout.versions,
         **{COLUMN + name: list(rollout.columns[name]) if name in rollout.columns else None for name in names},
     }

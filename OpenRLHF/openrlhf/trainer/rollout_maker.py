@@ -87,6 +87,10 @@ class RolloutMaker:
             )
         return [replace(ungraded[request.key], reward=rewards[request.key]) for request in requests]
 
+    def figures(self, step: int) -> dict[str, float]:
+        """What is logged of the making of a step's rollouts; once."""
+        return {}
+
     def _rollout(self, prompt: Prompt, completion: Completion) -> Rollout:
         return Rollout(
             prompt=prompt,

@@ -15,7 +15,7 @@ from openrlhf.experience.rollout import Rollout
 from openrlhf.rollout.deadline import Background
 
 AHEAD_FILE = "rollouts_ahead.json"  # in a checkpoint
-_FIELDS = ("sample", "token_ids", "logprobs", "finish_reason", "text", "reward", "versions")
+_FIELDS = ("sample", "token_ids", "logprobs", "finish_reason", "text", "reward", "versions", "guided")
 
 
 @dataclass(frozen=True)

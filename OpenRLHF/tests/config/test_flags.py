@@ -43,7 +43,9 @@ ACTIONS = {command: actions(command) for command in COMMANDS}
 
 
 # Of --advantage_estimator: the declarations say which methods are not OpenRLHF's.
-ADDED_CHOICES = {m.name for m in METHODS if issubclass(m, RLMethodConfig) and not m.in_openrlhf}
+ADDED = [m for m in METHODS if issubclass(m, RLMethodConfig) and not m.in_openrlhf]
+ADDED_CHOICES = {m.name for m in ADDED}
+ADDED_METHODS = [m for m in ADDED if "train_ppo_ray" in m.commands]
 OWN = {"--config"}
 
 
@@ -121,7 +123,8 @@ def test_no_command_has_a_flag_beside_those_of_0_6_2_and_the_documented_addition
             "--eval_temperature",
             "--eval_max_samples",
         }
-        | {"--num_sample_rationales", "--save_rollouts", "--replay"},
+        | {"--num_sample_rationales", "--save_rollouts", "--replay"}
+        | {f"--{flag.name}" for method in ADDED_METHODS for _, flag in flags_of(method)},
         "serve_rm": {"--workers", "--max_requests", "--max_request_mb", "--api_key_file", "--no_api_key"},
     }.get(command, set())
     talk = {"--quiet", "--verbose"} if command.startswith("train_") else set()

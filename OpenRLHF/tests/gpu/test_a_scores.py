@@ -45,7 +45,7 @@ def examples(count: int = 9, longest: int = 40) -> list[Example]:
                 ids=tuple(ids),
                 scored=tuple(range(prompt, prompt + response)),
                 weight=1.0 / (count * response),
-                hint=(35, 36, 37),
+                hints=((35, 36, 37),),
                 hint_at=prompt,
                 seed=index,
                 columns=columns,

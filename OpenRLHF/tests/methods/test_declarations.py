@@ -42,8 +42,13 @@ def test_every_command_starts_with_a_method_that_it_offers() -> None:
 # "rm" is a task of batch_inference as well.
 NAMES = sorted({n for method in METHODS for n in (method.name, method.title) if len(n.split()) == 1} - {"rm"})
 OWN = {Path(str(sys.modules[method.__module__].__file__)) for method in METHODS}
-# The registry lists the methods, the commands are called after them, and the comparison's settings name them.
-MAY_NAME = OWN | {PACKAGE / "methods" / "registry.py", *PACKAGE.glob("demo/comparison*.py")}
+# The registry lists the methods, the commands are called after them, the comparison's settings name them, and the token
+# picture shows one method's factor.
+MAY_NAME = OWN | {
+    PACKAGE / "methods" / "registry.py",
+    PACKAGE / "view" / "token_picture.py",
+    *PACKAGE.glob("demo/comparison*.py"),
+}
 
 
 def test_no_other_line_of_code_of_the_package_names_a_method() -> None:

@@ -122,7 +122,7 @@ def batch_of(columns: dict[str, list[float]], weights: tuple[float, float] = (0.
 
 def scores_of(logprobs: torch.Tensor) -> Scores:
     none = torch.zeros_like(logprobs)
-    return Scores(logprobs, none, none, none, none, none, none, none)
+    return Scores(logprobs, *(9 * [none]))
 
 
 def test_the_clipped_objective_by_hand() -> None:

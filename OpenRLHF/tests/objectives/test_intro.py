@@ -40,7 +40,7 @@ def make_examples(count: int = 5, hint: tuple[int, ...] = (35, 36, 37), aggregat
             ids=tuple(prompt + response),
             scored=tuple(range(len(prompt), len(prompt) + len(response))),
             weight=weight,
-            hint=hint,
+            hints=(hint,),
             hint_at=len(prompt),
             seed=index,
         )
@@ -159,7 +159,7 @@ def test_rows_of_weight_zero_leave_every_gradient_bit_identical() -> None:
     run(actor, examples, Intro())
     without = gradients(actor)
     run(actor, examples, Intro())
-    wrong = Example(ids=(1, 2, 3, 4), scored=(2, 3), weight=0.0, hint=(5,), hint_at=2, seed=9)
+    wrong = Example(ids=(1, 2, 3, 4), scored=(2, 3), weight=0.0, hints=((5,),), hint_at=2, seed=9)
     run(actor, [wrong], Intro())
     assert torch.equal(gradients(actor), without)
 
@@ -183,8 +183,8 @@ def test_packed_padded_single_rows_and_chunk_sizes_agree(estimator: str, aggrega
 
 
 def test_the_hint_reaches_the_posterior_between_prompt_and_rationale() -> None:
-    example = Example(ids=(1, 2, 3, 4), scored=(2, 3), weight=1.0, hint=(8, 9), hint_at=2)
-    assert example.with_hint() == ([1, 2, 8, 9, 3, 4], [4, 5])
+    example = Example(ids=(1, 2, 3, 4), scored=(2, 3), weight=1.0, hints=((8, 9),), hint_at=2)
+    assert list(example.hinted()) == [([1, 2, 8, 9, 3, 4], [4, 5])]
     # with an empty hint both rows are the same, so w = 1
     actor = Actor(toy_model())
     _, tally = run(actor, make_examples(hint=()), Intro())

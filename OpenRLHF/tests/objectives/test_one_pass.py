@@ -5,12 +5,20 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from configuring import rl_config
 from openrlhf.experience.example import Example
 from openrlhf.experience.micro_batch import MEASURE_EVERY, MicroBatch, collate
+from openrlhf.methods.cispo import CISPO
 from openrlhf.methods.dpo import DpoObjective
+from openrlhf.methods.gspo import GSPO
 from openrlhf.methods.intro import Intro, IntroObjective
 from openrlhf.methods.kd import DistillObjective
+from openrlhf.methods.opsd import OPSD
 from openrlhf.methods.prm import ProcessObjective
+from openrlhf.methods.rlcsd import RLCSD
+from openrlhf.methods.rlsd import RLSD
+from openrlhf.methods.sdpo import SDPO
+from openrlhf.methods.srpo import SRPO
 from openrlhf.models.actor import Actor
 from openrlhf.models.scorer import ScoringHead
 from openrlhf.models.scores import Scores, ScoreSpec
@@ -31,40 +39,63 @@ OBJECTIVES: dict[str, Objective] = {
     "distillation": DistillObjective(0.4),
     "process": ProcessObjective(),
     "process, two tokens": ProcessObjective((43, 45)),
+    "rlsd": RLSD(contrast=3).objective(rl_config("rlsd")),
+    "rlcsd": RLCSD(scale=1.0).objective(rl_config("rlcsd")),
+    "opsd": OPSD(contrast=3).objective(rl_config("opsd", temperature=0.8)),
+    "sdpo": SDPO(top_k=20).objective(rl_config("sdpo")),
+    "srpo": SRPO(top_k=20).objective(rl_config("srpo")),
+    "intro, contrast": IntroObjective(Intro(contrast=3)),
+    "cispo": CISPO().objective(rl_config("cispo")),
 }
+OF_ROWS: dict[str, Objective] = {"gspo": GSPO(eps_clip=0.2, eps_clip_high=0.3).objective(rl_config("gspo"))}
+# How many hints the six rows have where a method takes several.
+SEVERAL = (3, 1, 0, 2, 4, 2)
+FIGURES = {"kl_coef": 0.1, "moved": 11.0, "others": 13.0, "distilled": 17.0, "sureness": 5.0}
 
 
-def examples() -> list[Example]:
+def examples(several: bool) -> list[Example]:
     generator = torch.manual_seed(5)
     made = []
     for index in range(6):
         prompt, response = torch.randint(1, 12, (2,), generator=generator).tolist()
         ids = torch.randint(0, 256, (prompt + response,), generator=generator).tolist()
-        drawn = torch.randn((3, response), generator=generator)
+        drawn = torch.randn((6, response), generator=generator)
         columns = {
             "advantage": drawn[0].tolist(),
             "old_logprob": (drawn[1] * 0.3 - 5.5).tolist(),
             "reference": (drawn[2] * 0.3 - 5.5).tolist(),
             "engine": (drawn[2] * 0.3 - 5.5).tolist(),
+            "hinted": drawn[3].tolist(),
+            "contrast": drawn[4].tolist(),
+            "hinted_entropy": drawn[5].abs().tolist(),
+            "task": (drawn[5] > 0).float().tolist(),
             "label": torch.randint(0, 2, (response,), generator=generator).tolist(),
         }
         scored = tuple(range(prompt, prompt + response))
         weight = 0.0 if index == 3 else 1.0 / (6 * response)
-        made.append(Example(tuple(ids), scored, weight, (35, 36), prompt, seed=index, columns=columns))
+        hints = tuple((35, 36 + k) for k in range(SEVERAL[index] if several else 1))
+        made.append(Example(tuple(ids), scored, weight, hints, prompt, seed=index, columns=columns))
     return made
 
 
 def gradients(
-    objective: Objective, *, packed: bool, chunk_size: int, one_pass: bool, dtype: torch.dtype = torch.float32
+    objective: Objective,
+    *,
+    packed: bool,
+    chunk_size: int,
+    one_pass: bool,
+    dtype: torch.dtype = torch.float32,
+    several: bool = False,
+    rows: slice = slice(None),
 ) -> tuple[float, torch.Tensor, Tally]:
     """Loss, all gradients of a toy policy with another toy as posterior, and what was tallied."""
     policy, other = (Actor(toy_model(seed).to(dtype), packed=packed) for seed in (0, 1))
     batch = collate(
-        examples(),
+        examples(several)[rows],
         torch.device("cpu"),
         num_candidates=objective.num_candidates,
         with_posterior=objective.needs_posterior,
-        figures={"kl_coef": 0.1},
+        figures=FIGURES,
     )
     posterior: tuple = (None, None)
     if objective.needs_posterior:
@@ -75,7 +106,7 @@ def gradients(
     def token_loss(scores: Scores, part: slice) -> torch.Tensor:
         return objective.loss(scores, batch.part(part), tally)
 
-    spec = replace(objective.spec(batch), chunk_size=chunk_size)
+    spec = replace(objective.spec(batch), chunk_size=chunk_size, hinted=batch.hinted)
     outputs = policy(batch.rows, spec, *posterior, token_loss if one_pass else None)
     loss = outputs[-1] if one_pass else objective.loss(Scores(*outputs), batch, tally)
     (3.0 * loss).backward()
@@ -93,6 +124,25 @@ def test_loss_gradient_and_figures_equal_those_of_two_passes(name: str) -> None:
             assert found[0] == pytest.approx(loss, rel=1e-6, abs=1e-7)  # positive and negative terms of policies cancel
             assert float((found[1] - gradient).norm()) <= 1e-6 * float(gradient.norm())
             assert objective.figures(found[2]) == pytest.approx(objective.figures(tally), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rlsd", "opsd", "sdpo", "srpo", "intro, contrast", "exact intro", "gspo"])
+def test_a_gradient_from_several_hints_does_not_depend_on_how_rows_are_batched(name: str) -> None:
+    """Packed, padded, in chunks, and one row at a time, of which one has no hint and another weight zero."""
+    objective = {**OBJECTIVES, **OF_ROWS}[name]
+    one_pass = objective.sums_over_tokens
+    whole = gradients(objective, packed=True, chunk_size=0, one_pass=one_pass, several=True)
+    assert float(whole[1].norm()) > 1e-3
+    for packed, chunk_size in ((True, 7), (False, 1), (False, 64)):
+        other = gradients(objective, packed=packed, chunk_size=chunk_size, one_pass=one_pass, several=True)
+        assert other[0] == pytest.approx(whole[0], rel=1e-4, abs=1e-6)
+        torch.testing.assert_close(other[1], whole[1], rtol=1e-4, atol=2e-5)
+    parts = [
+        gradients(objective, packed=False, chunk_size=5, one_pass=one_pass, several=True, rows=slice(i, i + 1))
+        for i in range(len(SEVERAL))
+    ]
+    assert sum(part[0] for part in parts) == pytest.approx(whole[0], rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(sum(part[1] for part in parts), whole[1], rtol=1e-4, atol=2e-5)
 
 
 def test_bf16_gradients_differ_by_their_rounding() -> None:

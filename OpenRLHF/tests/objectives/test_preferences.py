@@ -28,7 +28,7 @@ def batch(examples: list[Example], reference: Tensor | None = None) -> MicroBatc
 
 
 def scores(target_logprobs: Tensor) -> Scores:
-    return Scores(target_logprobs, *[torch.empty(0)] * 7)
+    return Scores(target_logprobs, *[torch.empty(0)] * 9)
 
 
 def row(length: int = 3, response: int = 1, **changes: object) -> Example:

@@ -1,5 +1,6 @@
 """Run by the tests, one process per rank (launching.py): optimiser steps of any objective."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +70,18 @@ def examples(count: int = 7) -> list:
             ids=tuple(x + z),
             scored=tuple(range(len(x), len(x) + len(z))),
             weight=weight,
-            hint=(35, 36, 37),
+            hints=((35, 36, 37),),
             hint_at=len(x),
             seed=index,
             columns=columns(len(z), generator),
         )
         for index, ((x, z), weight) in enumerate(zip(rows, weights, strict=True))
     ]
+
+
+def several_hints(rows: list) -> list:
+    """None to three hints."""
+    return [replace(row, hints=tuple((35, 36, 37 + k) for k in range(i % 4))) for i, row in enumerate(rows)]
 
 
 def columns(length: int, generator: torch.Generator) -> dict[str, list[float]]:
@@ -138,7 +144,7 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     options = dict(settings)
     micro, steps, count = options.pop("micro", 7), options.pop("steps", 1), options.pop("count", 7)
     checkpoint, resume = options.pop("checkpoint", None), options.pop("resume", False)
-    task, naps = options.pop("task", ""), options.pop("naps", False)
+    task, naps, several = options.pop("task", ""), options.pop("naps", False), options.pop("several", False)
     method = options.pop("advantage_estimator", "intro")
     critic = method == "critic"
     config = rl_config(**{"method": "gae" if critic else method, **FLAGS, **options})
@@ -152,6 +158,8 @@ def run(settings: dict, rank: int, world_size: int) -> dict:
     losses = []
     for step in range(first, steps):
         rows, objective = examples(count), learner.objective
+        if several:
+            rows = several_hints(rows)
         if task:
             rows = objective.weighted(rows)
         budget = config.optimizer.max_tokens_per_micro_batch

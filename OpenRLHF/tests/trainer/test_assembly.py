@@ -201,7 +201,7 @@ def test_raft_trains_on_correct_responses_alone_and_without_a_hint() -> None:
     assert [r.trained for r in prepared] == [True, False, True, True]
     examples = method.examples(prepared, 1, first=False)
     assert [e.ids for e in examples] == [(1, 2, 3, 4), (1, 2, 6, 7, 8), (1, 2, 9)]
-    assert all(e.hint == () for e in examples)
+    assert all(e.hints == ((),) for e in examples)
     assert [e.weight for e in examples] == pytest.approx([1 / 6, 1 / 9, 1 / 3])
 
 
@@ -209,8 +209,8 @@ def test_the_posterior_of_intro_reads_the_answer_between_prompt_and_response() -
     method = Assembler(rl_config(**FLAGS, intro_answer_template="<{answer}>"), byte_tokenizer(), POLICY)
     prepared, _ = method.prepare(ROLLOUTS[:2], 1, 0.0)
     (example,) = method.examples(prepared, 1, first=False)
-    assert (example.hint, example.hint_at) == (tuple(byte_tokenizer()("<a>")["input_ids"]), 2)
-    assert prepared[1].hint == ()  # a wrong response is not trained on
+    assert (example.hints, example.hint_at) == ((tuple(byte_tokenizer()("<a>")["input_ids"]),), 2)
+    assert prepared[1].hints == ((),)  # a wrong response is not trained on
 
 
 def test_train_batches_hold_every_rollout_once_in_each_epoch() -> None:

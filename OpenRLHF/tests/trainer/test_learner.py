@@ -37,6 +37,8 @@ POSTERIORS = {
 OTHER_OBJECTIVES = {
     "ppo": {"advantage_estimator": "gae", "use_kl_loss": True},
     "critic": {"advantage_estimator": "critic"},
+    "rlcsd": {"advantage_estimator": "rlcsd", "several": True},
+    "srpo": {"advantage_estimator": "srpo", "several": True},
 }
 OTHERS_ALONE = {
     f"{name}, {view}": {**flags, "zero_stage": 0, "packing_samples": view == "packed", "micro": micro}

@@ -21,7 +21,20 @@ from toy_models import byte_tokenizer
 PROMPTS = [Prompt(0, "1 + 1 =", (1, 2, 3), "2"), Prompt(4, "2 + 2 =", (4, 5), "4")]
 HOSTILE = "\x1b[31mred\x07 \u202egnp.exe <script>alert(1)</script>"
 ROLLOUTS = [
-    Rollout(PROMPTS[0], 0, (7, 8), (-0.5, -0.25), "stop", "is 2", 1.0, (1, 0), True, (9,), {"advantage": (0.5, 0.5)}),
+    Rollout(
+        PROMPTS[0],
+        0,
+        (7, 8),
+        (-0.5, -0.25),
+        "stop",
+        "is 2",
+        1.0,
+        (1, 0),
+        False,
+        True,
+        ((9,),),
+        {"advantage": (0.5, 0.5)},
+    ),
     Rollout(PROMPTS[0], 1, (7,), (-2.0,), "length", HOSTILE, 0.0),
     Rollout(PROMPTS[1], 0, (), (), "stop", "", math.nan),
 ]
@@ -131,7 +144,7 @@ def test_a_replay_gives_the_rollouts_as_they_came_from_the_engine(folder: Path) 
         (r.prompt, r.sample, r.token_ids, r.logprobs, r.versions, r.reward) for r in ROLLOUTS[:2]
     ]
     assert math.isnan(made[2].reward)
-    assert not any(r.trained or r.hint or r.columns for r in made)
+    assert not any(r.trained or any(r.hints) or r.columns for r in made)
     assert replay.last_step == 3
 
 

@@ -98,9 +98,9 @@ def test_saved_rollouts_bring_their_tokens_hints_and_advantages(folder: Path, ca
             "four",
             1.0,
             (0,) * 4,
-            True,
-            hint,
-            {"advantage": [0.5, 0.25, 0.0, -1.0]},
+            trained=True,
+            hints=(hint,),
+            columns={"advantage": [0.5, 0.25, 0.0, -1.0]},
         ),
         Rollout(prompt, 1, ids[:2], (-1.0,) * 2, "stop", "fo", 0.0),
     ]

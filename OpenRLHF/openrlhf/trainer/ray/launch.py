@@ -37,6 +37,7 @@ from openrlhf.trainer.rl_trainer import RLTrainer, Roles
 from openrlhf.trainer.rollout_maker import Grader, RolloutMaker
 from openrlhf.trainer.rollout_queue import read
 from openrlhf.trainer.run_log import rl_log
+from openrlhf.trainer.second_round import with_second_round
 from openrlhf.trainer.state import TrainerState
 from openrlhf.utils.console import waiting
 from openrlhf.utils.ray_connection import connect, disconnect
@@ -96,7 +97,7 @@ def run(prepared: Prepared, start: Start[TrainerState], on_start: Callable[[], N
             policy=policy,
             critic=critic,
             memory=memory,
-            rollouts=rollouts,
+            rollouts=with_second_round(rollouts, config, prepared.prompts, prepared.tokenizer),
             assembler=Assembler(config, prepared.tokenizer, policy, groups.get("reference"), critic),
             evaluator=Evaluator(config, rollouts, prepared.tokenizer, prepared.held_out, hinted),
             pretraining=prepared.pretraining,
