@@ -41,6 +41,7 @@ def metadata(package_root: str) -> dict:
         "package_data": {"openrlhf": ["**/*.json", "**/*.html", "py.typed"]},
         "install_requires": [line for line in lines if line and not line.startswith("#")],
         "extras_require": EXTRAS,
+        "entry_points": {"console_scripts": ["openrlhf = openrlhf.cli.main:main"]},
     }
 
 

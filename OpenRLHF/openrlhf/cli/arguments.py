@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openrlhf.cli.commands import COMMANDS
+from openrlhf.cli.commands import COMMANDS, FIRST
 from openrlhf.cli.parser import Parser
 from openrlhf.config.method import MethodConfig
 from openrlhf.config.run_file import RunFile
@@ -79,9 +79,12 @@ def build_parser(command: str, methods: Mapping[str, type[MethodConfig]] | None 
     """The parser of `openrlhf.cli.{command}`, its flags in groups; methods: those it offers, by default the built-in
     ones. Defaults that depend on the moment (names of runs) are computed now."""
     methods = methods_of(command) if methods is None else methods
-    parser = Parser(prog=f"python3 -m openrlhf.cli.{command}")
+    name = f"python3 -m openrlhf.cli.{command}"
+    first = FIRST.get(COMMANDS[command].config, "").split()
+    # Usage would name some hundred flags.
+    parser = Parser(prog=name, usage=f"{name} [flags]" if first else None)
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for title, flag in [*_run_flags(command, methods), *_flags(command, methods)]:
+    for title, flag in _first_ones([*_run_flags(command, methods), *_flags(command, methods)], first):
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         add_flag(groups[title], flag, COMMANDS[command].defaults)
@@ -91,6 +94,13 @@ def build_parser(command: str, methods: Mapping[str, type[MethodConfig]] | None 
             "--verbose", "-v", action="store_true", help="Also what libraries print, in place of a file in log/."
         )
     return parser
+
+
+def _first_ones(flags: Sequence[tuple[str, Flag]], first: Sequence[str]) -> list[tuple[str, Flag]]:
+    """Those that matter first in a group of their own, in their order, and the others behind them as they stood."""
+    by_name = {flag.name: flag for _, flag in flags}
+    leading = [("First", by_name[name]) for name in first if name in by_name]
+    return leading + [(title, flag) for title, flag in flags if flag.name not in first]
 
 
 def given_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> set[str]:

@@ -21,6 +21,17 @@ class Command:
     method: str = ""
 
 
+# The flags that a user of a training command meets first, in this order.
+FIRST = {
+    RLConfig: (
+        "pretrain prompt_data input_key label_key remote_rm_url save_path rollout_batch_size n_samples_per_prompt"
+        " actor_learning_rate actor_num_gpus_per_node"
+    ),
+    OfflineConfig: (
+        "pretrain dataset input_key output_key save_path train_batch_size learning_rate max_epochs max_len zero_stage"
+    ),
+}
+
 _RL_DEFAULTS: dict[str, Any] = {
     "ckpt_path": "./ckpt/checkpoints_ppo_ray",
     "micro_train_batch_size": 4,

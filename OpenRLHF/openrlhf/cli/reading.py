@@ -16,7 +16,7 @@ from openrlhf.config.training import TrainConfig
 from openrlhf.errors import UserError
 from openrlhf.models.model_folder import check_model_folder
 from openrlhf.trainer.run_folders import LOG_FOLDER
-from openrlhf.utils.console import one_voice, say
+from openrlhf.utils.console import note, one_voice, say
 from openrlhf.utils.signals import Stopped, ending_on_signals
 
 Rules = Callable[[Any], tuple[Any, list[str]]]
@@ -84,7 +84,14 @@ def one_voice_of(config: TrainConfig, parsed: Parsed, rank: int = 0) -> Iterator
     log = Path(config.checkpoint.save_path) / LOG_FOLDER / ("output.log" if rank == 0 else f"output_rank{rank}.log")
     again = config.checkpoint.load_checkpoint
     with one_voice(log, quiet=parsed.quiet or rank > 0, verbose=parsed.verbose, append=again):
-        yield
+        try:
+            yield
+        except (UserError, Stopped):
+            raise
+        except BaseException:
+            if not parsed.verbose:
+                note(f"what libraries printed is in {log}.")
+            raise
 
 
 @contextmanager

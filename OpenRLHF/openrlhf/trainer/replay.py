@@ -79,6 +79,7 @@ class Replay(RolloutMaker):
                     finish_reason=row["finish_reason"],
                     text=row["text"],
                     versions=tuple(row["versions"]),
+                    guided=row["guided"],
                     reward=math.nan if row["reward"] is None else row["reward"],
                 )
             )

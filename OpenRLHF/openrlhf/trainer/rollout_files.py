@@ -34,7 +34,8 @@ _KINDS = {
     "reward": "float64",
     "finish_reason": "text",
     "trained": "bool",
-    "hint_ids": "ids",
+    "guided": "bool",
+    "hint_ids": "lists",
     "versions": "ids",
 }
 FIELDS = tuple(_KINDS)
@@ -138,7 +139,8 @@ def _table(step: int, rollouts: Sequence[Rollout], origin: Mapping[str, Any]) ->
     import pyarrow as pa
 
     numbers = pa.list_(pa.float32())
-    kinds = {"text": pa.string(), "ids": pa.list_(pa.int32()), "numbers": numbers}
+    ids = pa.list_(pa.int32())
+    kinds = {"text": pa.string(), "ids": ids, "lists": pa.list_(ids), "numbers": numbers}
     kinds |= {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
     names = sorted({name for rollout in rollouts for name in rollout.columns})
     about = json.dumps({"version": VERSION, "step": step, "origin": dict(origin)})
@@ -163,7 +165,8 @@ def _row(step: int, rollout: Rollout, names: Sequence[str]) -> dict[str, Any]:
         "reward": None if math.isnan(rollout.reward) else rollout.reward,
         "finish_reason": rollout.finish_reason,
         "trained": rollout.trained,
-        "hint_ids": rollout.hints[0],
+        "guided": rollout.guided,
+        "hint_ids": rollout.hints,
         "versions": rollout.versions,
         **{COLUMN + name: list(rollout.columns[name]) if name in rollout.columns else None for name in names},
     }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
 from tqdm import tqdm
 
 from openrlhf.config.reinforcement import RLConfig
@@ -36,6 +37,9 @@ class RunLog:
         self._rollouts = rollouts
         self._tensorboard = _open_tensorboard(logging)
         self._wandb = _open_wandb(config)
+        if self._tensorboard is not None:
+            settings = yaml.safe_dump(as_tree(config), sort_keys=False, allow_unicode=True)
+            self._tensorboard.add_text("configuration", _verbatim(settings))
 
     def truncate_to(self, step: int) -> None:
         """Drops rows after `step`, which a killed run wrote and a continued one will write again, and broken ones."""
@@ -76,12 +80,21 @@ class RunLog:
                     "tokens": len(rollout.token_ids),
                 }
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self._tensorboard is not None:
+            for number, rollout in enumerate(rollouts[:kept]):
+                text = f"{rollout.prompt.text}\n\n{rollout.text}\n\nreward {rollout.reward:g}"
+                self._tensorboard.add_text(f"rationales/{number}", _verbatim(text), step)
 
     def close(self) -> None:
         if self._tensorboard is not None:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def _verbatim(text: str) -> str:
+    """As Markdown that shows it as it is."""
+    return "".join(f"    {line}\n" for line in text.splitlines())
 
 
 def rl_log(config: RLConfig, tokenizer: Any, run: str) -> RunLog:

@@ -78,7 +78,7 @@ def of_rollouts(
                     answer=row["label"],
                     prompt_ids=tuple(row["prompt_ids"]),
                     response_ids=tuple(row["token_ids"]),
-                    hint=tuple(row["hint_ids"]) or hints.of(row["label"]),
+                    hint=next((tuple(hint) for hint in row["hint_ids"] if hint), hints.of(row["label"])),
                     wrong_hint=hints.wrong,
                     wrong_answer=hints.wrong_answer,
                     right=is_right,

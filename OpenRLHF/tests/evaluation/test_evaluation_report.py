@@ -22,14 +22,21 @@ from openrlhf.evaluation.questions.problems import Problem
 HOSTILE = (
     '</script><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'"><!--<script>\u2028'
 )
+FORMULA = r" as $\frac{a}{b}$ shows "
 
 
 def before(prompt, sample):
-    return {"1+1": r"\boxed{2}", "2+2": r"\boxed{4}", "3*3": r"\boxed{8}", "1/2": r"\boxed{2}"}[prompt] + HOSTILE
+    return (
+        {"1+1": r"\boxed{2}", "2+2": r"\boxed{4}", "3*3": r"\boxed{8}", "1/2": r"\boxed{2}"}[prompt] + FORMULA + HOSTILE
+    )
 
 
 def after(prompt, sample):
-    return {"1+1": r"\boxed{3}", "2+2": r"\boxed{4}", "3*3": r"\boxed{9}", "1/2": r"\boxed{0.5}"}[prompt] + HOSTILE
+    return (
+        {"1+1": r"\boxed{3}", "2+2": r"\boxed{4}", "3*3": r"\boxed{9}", "1/2": r"\boxed{0.5}"}[prompt]
+        + FORMULA
+        + HOSTILE
+    )
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ def test_a_page_loads_nothing_and_runs_nothing_of_a_model(two_runs, tmp_path, wh
     page = Page(path)
     assert page.loads == []
     assert page.handlers == []
-    assert page.tags.count("script") == 2  # the data and the page's own
+    assert page.tags.count("script") == 3  # the data, their formulas and the page's own
     assert "img" not in page.tags
     texts = [s["text"] for group in json.loads(page.data) for p in group["problems"] for s in p["samples"]]
     assert texts
@@ -113,6 +120,7 @@ def test_a_page_opens_in_chromium_and_stays_itself(two_runs, tmp_path, page):
     assert "Extracted answer" in shown  # written by the page's script, so it ran
     assert "&lt;img src=x" in shown  # the model's text is there, as text
     assert shown.count("<img") == 0
+    assert "<mfrac>" in shown.split('id="detail"')[1].split("<script")[0]  # its formula is set
 
 
 def test_the_table_shows_every_run_and_set_with_its_interval(two_runs, tmp_path):

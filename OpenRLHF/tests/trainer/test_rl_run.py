@@ -106,7 +106,7 @@ def test_a_run_writes_metrics_checkpoints_samples_and_a_loadable_model(folder: P
     assert (checkpoints / "latest").read_text() == "global_step3"
     assert sorted(f.name for f in checkpoints.glob("global_step*")) == [f"global_step{n}" for n in (1, 2, 3)]
     assert len((folder / "whole" / "samples.jsonl").read_text().splitlines()) == 3 * 4
-    assert list((folder / "tb" / "toy").glob("events.out.tfevents.*"))
+    assert len(list((folder / "tb" / "toy").glob("events.out.tfevents.*"))) == 1
     trained = AutoModelForCausalLM.from_pretrained(folder / "whole").state_dict()
     start = AutoModelForCausalLM.from_pretrained(folder / "model").state_dict()
     assert any((trained[name] != start[name]).any() for name in start)

@@ -35,7 +35,7 @@ ROLLOUTS = [
         ((9,),),
         {"advantage": (0.5, 0.5)},
     ),
-    Rollout(PROMPTS[0], 1, (7,), (-2.0,), "length", HOSTILE, 0.0),
+    Rollout(PROMPTS[0], 1, (7,), (-2.0,), "length", HOSTILE, 0.0, guided=True, hints=()),
     Rollout(PROMPTS[1], 0, (), (), "stop", "", math.nan),
 ]
 ANY = Sampling(temperature=1.0, max_new_tokens=4)
@@ -72,7 +72,8 @@ def test_a_file_holds_everything_about_each_rollout(folder: Path) -> None:
         "reward": 1.0,
         "finish_reason": "stop",
         "trained": True,
-        "hint_ids": [9],
+        "guided": False,
+        "hint_ids": [[9]],
         "versions": [1, 0],
         "column_advantage": [0.5, 0.5],
     }
@@ -144,6 +145,7 @@ def test_a_replay_gives_the_rollouts_as_they_came_from_the_engine(folder: Path) 
         (r.prompt, r.sample, r.token_ids, r.logprobs, r.versions, r.reward) for r in ROLLOUTS[:2]
     ]
     assert math.isnan(made[2].reward)
+    assert [r.guided for r in made] == [False, True, False]
     assert not any(r.trained or any(r.hints) or r.columns for r in made)
     assert replay.last_step == 3
 

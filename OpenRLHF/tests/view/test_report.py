@@ -103,6 +103,28 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"report: {tmp_path / 'run' / 'report.html'}\n"
 
 
+def test_watching_writes_the_page_again_when_the_run_has_gone_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tmp_path / "run", [{"step": 1, "train/loss": 1.0}])
+    page = folder / "report.html"
+    seen: list[tuple[bool, bool]] = []
+
+    def look(seconds: float) -> None:
+        text = page.read_text()
+        seen.append(('"live":true' in text, '"x":[1,2]' in text))
+        if len(seen) == 1:
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write('{"step": 2, "train/loss": 0.5}\n')
+        elif len(seen) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", look)
+    assert command.main([str(folder), "--watch"]) == 0
+    assert seen == [(True, False), (True, True), (True, True)]
+    assert '"live":false' in page.read_text()
+
+
 @needs_chromium
 @pytest.mark.slow
 def test_a_browser_draws_ten_thousand_steps_within_three_seconds_and_shows_text_as_text(tmp_path: Path) -> None:

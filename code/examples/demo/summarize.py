@@ -13,6 +13,7 @@ from pathlib import Path
 
 from openrlhf.errors import UserError
 from openrlhf.evaluation.figures.metrics import wilson
+from openrlhf.trainer.run_folders import REPORT_FILE
 from openrlhf.utils.atomic import write_atomically
 from openrlhf.utils.figures import draw_runs, read_metrics
 
@@ -85,6 +86,8 @@ def main() -> int:
         print(", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()), end="")
         print(f"; {sum(seconds.values()):.0f} s in all")
     print(f"picture: {args.output_dir / 'run.png'}, figures: {args.output_dir / 'summary.json'}")
+    if (report := args.metrics.with_name(REPORT_FILE)).is_file():
+        print(f"report of the run: {report}")
     return 0
 
 

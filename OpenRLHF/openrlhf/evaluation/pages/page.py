@@ -11,11 +11,13 @@ from typing import Any
 
 from openrlhf.evaluation.figures.records import Graded
 from openrlhf.evaluation.generation import store
+from openrlhf.utils.formulas import typeset
 from openrlhf.utils.pages import filled_page, script_data
 
 # A page that a browser still opens at once: problems per run and set, characters per response.
 MOST_PROBLEMS = 1000
 MOST_CHARACTERS = 12_000
+MOST_FORMULAS = 4000
 
 
 def write_page(path: Path, title: str, body: Iterable[str], heading: str, note: str, groups: list[dict]) -> None:
@@ -26,9 +28,20 @@ def write_page(path: Path, title: str, body: Iterable[str], heading: str, note: 
         "browser_title": escape(heading),
         "browser_note": escape(note),
         "data": script_data(groups),
+        "formulas": script_data(formulas(groups)),
     }
     with store.atomically(path) as file:
         file.write(filled_page(page, values))
+
+
+def formulas(groups: Sequence[dict]) -> dict[str, str]:
+    """MathML of the formulas in questions and responses, by their LaTeX; the first `MOST_FORMULAS` of the page."""
+    found, budget = {}, [MOST_FORMULAS]
+    for problem in (problem for one in groups for problem in one["problems"]):
+        for text in (problem["question"], *(sample["text"] for sample in problem["samples"])):
+            parts = typeset(text, budget) if budget[0] > 0 else ()
+            found.update({part["source"]: part["math"] for part in parts if isinstance(part, dict)})
+    return found
 
 
 def sampled(rows: Sequence[Any]) -> list[Any]:
