@@ -14,7 +14,9 @@ from typing import Any, TextIO
 from openrlhf.errors import UserError
 from openrlhf.utils import signals
 
-_ANSWER_S = 5.0  # for a cluster that is there to accept a connection
+_ANSWER_S = 5.0  # for a cluster that is there to accept a connection, and to answer
+_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS  # gRPC's, which is answered with settings at once
 _own_folder: Path | None = None
 _alive: TextIO | None = None  # open, and thereby locked, as long as this process lives
 
@@ -123,7 +125,11 @@ def _check_answers(address: str) -> None:
     if not host or not port.isdigit():
         return  # "auto" and the like: Ray knows what they mean
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S) as there:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                there.sendall(_GREETING)
+                if there.recv(4)[3:] != _SETTINGS[3:4]:
+                    raise OSError("what answers is something else")
     except OSError as error:
         raise UserError(
             f"RAY_ADDRESS {address}: no Ray answers there ({error.strerror or error}): start one, or unset RAY_ADDRESS"

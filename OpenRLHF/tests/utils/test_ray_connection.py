@@ -23,6 +23,7 @@ from openrlhf.utils.ray_connection import connect, disconnect
 connect()
 folder = ray_connection._own_folder
 ray.get(ray.remote(lambda: 1).remote())
+ray_connection._check_answers(ray.get_runtime_context().gcs_address)
 me = psutil.Process()
 found = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")]
 seen = {"nodes": len(ray.nodes()), "listening": [c.laddr.ip for c in found if c.status == "LISTEN"]}
