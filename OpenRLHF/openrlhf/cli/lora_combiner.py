@@ -22,13 +22,13 @@ def begin(config: CombinerConfig, notes: list[str], parsed: Parsed) -> None:
 
 def combine(model_path: str, lora_path: str, output_path: str, *, is_rm: bool, bf16: bool) -> None:
     """Writes a plain Hugging Face folder."""
+    output = Path(output_path)
+    if output.exists() and any(Path(p).exists() and output.samefile(p) for p in (model_path, lora_path)):
+        raise UserError(f"--output_path {output_path} is what is read: give another folder")
     from openrlhf.models.adapters import merged_network
     from openrlhf.models.loader import load_tokenizer
     from openrlhf.models.saving import save_pretrained
 
-    output = Path(output_path)
-    if output.exists() and any(Path(p).exists() and output.samefile(p) for p in (model_path, lora_path)):
-        raise UserError(f"--output_path {output_path} is what is read: give another folder")
     tokenizer = load_tokenizer(model_path)
     network = merged_network(model_path, lora_path, is_rm=is_rm, bf16=bf16)
     save_pretrained(network, tokenizer, output, source=model_path)

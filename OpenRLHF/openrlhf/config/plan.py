@@ -85,7 +85,7 @@ def describe(plan: Plan, shapes: Mapping[str, ModelShape], context: int | None, 
     """
     lines = ["Plan", *_batches(plan), *_placement(plan.config)]
     if context is not None:
-        _check_context(plan.config, context)
+        check_context(plan.config, context)
     if "actor" not in shapes:
         lines.append("  memory      unknown: the model's configuration is not at hand")
     else:
@@ -167,7 +167,8 @@ def _other_roles(config: RLConfig) -> list[tuple[str, int, str | None]]:
     return roles
 
 
-def _check_context(config: RLConfig, context: int) -> None:
+def check_context(config: RLConfig, context: int) -> None:
+    """context: tokens that the model can read. UserError: prompts and responses may be longer."""
     prompt, response = config.rollout.prompt_max_len, config.rollout.generate_max_len
     if prompt + response > context:
         raise UserError(

@@ -5,6 +5,7 @@ has one flag, whose name is the field's unless it says otherwise.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from types import NoneType, UnionType
@@ -175,6 +176,9 @@ def integer(text: str) -> int:
         return int(value)
 
 
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's, under WSL, AMD's
+
+
 def gpu_count(text: str) -> int:
     """Converts a number, or `visible`: the number of GPUs visible to this process, at least 1.
 
@@ -183,6 +187,8 @@ def gpu_count(text: str) -> int:
     """
     if text != "visible":
         return integer(text)
+    if not any(os.path.exists(device) for device in _GPU_DEVICES):
+        return 1  # without seconds of importing torch
     import torch
 
     return max(1, torch.cuda.device_count())

@@ -29,10 +29,7 @@ def load_blend(
     required: False leaves sources without this split out.
     Raises UserError: see `sources.load_records` and `parse_probabilities`.
     """
-    whole = Path(specs).expanduser().exists()  # a path may hold a comma itself
-    names = [specs] if whole else [name.strip() for name in specs.split(",") if name.strip()]
-    if not names:
-        raise UserError(f"no data source in {specs!r}: give files, folders or hub names, separated by commas")
+    names = source_names(specs)
     weights = parse_probabilities(probs, names)
     limit = None if math.isinf(max_samples) else int(max_samples)
     sources = [load_records(name, split, required=required)[:limit] for name in names]
@@ -41,6 +38,15 @@ def load_blend(
         return []
     order = mixing_order([len(rows) for rows, _ in present], [weight for _, weight in present], seed, stop)
     return [present[source][0][row] for source, row in order[:limit]]
+
+
+def source_names(specs: str) -> list[str]:
+    """One or more. UserError for none."""
+    whole = Path(specs).expanduser().exists()  # a path may hold a comma itself
+    names = [specs] if whole else [name.strip() for name in specs.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"no data source in {specs!r}: give files, folders or hub names, separated by commas")
+    return names
 
 
 def parse_probabilities(text: str, names: list[str]) -> list[float]:

@@ -1,9 +1,12 @@
 """A first look at the prompts, before torch is imported: most of what can be wrong with data needs no tokenizer."""
 
+import json
 from pathlib import Path
 
 from openrlhf.config.offline import OfflineConfig
+from openrlhf.config.plan import check_context
 from openrlhf.config.reinforcement import RLConfig
+from openrlhf.datasets.blending import parse_probabilities, source_names
 from openrlhf.datasets.files import Record, is_data_file
 from openrlhf.datasets.prompts import as_text, field, read_label
 from openrlhf.datasets.sources import load_records
@@ -15,6 +18,12 @@ _LARGEST = 100_000_000  # bytes: reading a larger file twice would take longer t
 def check_prompts(config: RLConfig) -> None:
     """UserError: a file, row or field that `preparation` would refuse."""
     data = config.data
+    context = _context(Path(str(config.model.pretrain)))
+    if context is not None:
+        check_context(config, context)
+    parse_probabilities(data.prompt_data_probs, source_names(str(data.prompt_data)))
+    if config.evaluation.eval_dataset:
+        _rows(config.evaluation.eval_dataset)
     for number, record in enumerate(_rows(str(data.prompt_data))):
         content = field(record, data.input_key, "--input_key", number)
         if data.apply_chat_template:
@@ -26,7 +35,17 @@ def check_prompts(config: RLConfig) -> None:
 
 def check_file(config: OfflineConfig) -> None:
     """UserError: a file that cannot be read; its fields are the method's."""
+    parse_probabilities(config.data.dataset_probs, source_names(str(config.data.dataset)))
     _rows(str(config.data.dataset))
+
+
+def _context(model: Path) -> int | None:
+    """Where a plain configuration says it; others are left to transformers."""
+    try:
+        found = json.loads((model / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None
 
 
 def _rows(source: str) -> list[Record]:

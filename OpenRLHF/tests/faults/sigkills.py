@@ -25,7 +25,7 @@ from toy_models import save_toy
 
 REWARD = "def reward_func(queries, prompts, labels):\n    return [float(sum(q.encode()) % 2) for q in queries]\n"
 PARTS = {"driver": "", "rank": "PolicyWorker", "engine": "EngineActor"}
-WINDOW_S = 4.0  # a kill comes within so many seconds after the next step was logged,
+WINDOW_S = 2.0  # a kill comes within so many seconds after the next step was logged,
 WHILE_LOADING = 0.2  # or at this rate after its part is there
 
 

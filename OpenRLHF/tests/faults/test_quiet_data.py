@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,23 @@ def test_a_dead_head_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test of this process may have left one
     with pytest.raises(UserError, match=r"RAY_ADDRESS 127.0.0.1:\d+: no Ray answers there"):
         ray_connection.connect()
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["nothing", "HTTP"])
+def test_what_listens_but_is_no_ray_is_named_soon(monkeypatch: pytest.MonkeyPatch, says: bytes) -> None:
+    """Ray itself would wait for minutes."""
+    monkeypatch.setattr(ray_connection, "_ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                if says:
+                    accepted.sendall(says)
+                accepted.recv(1000)
+                time.sleep(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(UserError, match=f"RAY_ADDRESS {address}: no Ray answers there"):
+            ray_connection._check_answers(address)

@@ -75,7 +75,7 @@ class RayRoleGroup(RoleGroup):
             for rank in range(world_size)
         ]
         # GPUs can be faked; without any, engines need not wait for an answer before they start.
-        self.has_cuda = share.gpus > 0 and self._wait([self.ranks[0].call.remote("has_cuda")])[0]
+        self.has_cuda = share.gpus > 0 and self._wait("has_cuda", [self.ranks[0].call.remote("has_cuda")])[0]
 
     def begin_setup(self) -> Callable[[], list[Any]]:
         """The ranks load their models while other roles do; the pending call waits for them."""
@@ -88,9 +88,9 @@ class RayRoleGroup(RoleGroup):
     def begin(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
         with self._order:
             calls = [rank.call.remote(method, *own) for rank, own in zip(self.ranks, arguments, strict=True)]
-        return lambda: self._wait(calls)
+        return lambda: self._wait(method, calls)
 
-    def _wait(self, calls: list[Any]) -> list[Any]:
+    def _wait(self, method: str, calls: list[Any]) -> list[Any]:
         """Results in order; stops at the first rank that fails, since the others may then wait for it forever."""
         import ray
         from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
@@ -100,7 +100,8 @@ class RayRoleGroup(RoleGroup):
             done, waiting = ray.wait(waiting, num_returns=1, timeout=self._timeout)
             if not done:
                 silent = sorted(number[call] for call in waiting)
-                raise RankError(f"ranks {silent} of the {self._role} did not answer within {self._timeout:g} s")
+                said = f"ranks {silent} of the {self._role} did not answer {method} within {self._timeout:g} s"
+                raise RankError(f"{said} (--generate_timeout)")
             try:
                 ray.get(done[0], timeout=self._timeout)
             except RayTaskError as error:
