@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[list[str], Callable[[], list[list[str]]]]] = {
     "loss-4096-bf16": (TIMES, lambda: loss.rows(4096, "bf16")),
     "step-toy": (STEP, lambda: steps.rows(steps.toy_case())),
     "step-real": (STEP, lambda: steps.rows(steps.real_case())),
+    "step-real-bf16": (STEP, lambda: steps.rows(steps.real_case(bf16=True))),
     "bf16-error": (["what", "way", "mean error", "largest error"], loss.error_rows),
 }
 

@@ -1,6 +1,6 @@
 """Whole steps of reinforcement learning, generation and sync included, against TRL's GRPOTrainer.
 
-Both get the same prompts, lengths, precision (float32) and cores, one after the other. TRL is compared with where it
+Both get the same prompts, lengths, precision and cores, one after the other. TRL is compared with where it
 can be imported (`pip install --no-deps trl==1.16.0` is enough).
 """
 
@@ -37,17 +37,19 @@ class Case:
     completion: int
     micro: int
     steps: int
+    bf16: bool = False
 
 
 def toy_case() -> Case:
     return Case("vocabulary 151,936, width 256, 2 layers", "", 1, 2, 4, 128, 8, 4)
 
 
-def real_case() -> Case:
+def real_case(bf16: bool = False) -> Case:
     folder = os.environ.get("REAL_MODEL", "")
     if not folder:
         sys.exit("REAL_MODEL must name a folder with a real model (code/examples/real_model/fetch.py makes one)")
-    return Case(f"{Path(folder).name}, 64 responses", folder, 2, 8, 8, 48, 8, 3)
+    precision = "bf16" if bf16 else "float32"
+    return Case(f"{Path(folder).name}, 64 responses, {precision}", folder, 2, 8, 8, 48, 8, 3, bf16)
 
 
 def rows(case: Case) -> list[list[str]]:
@@ -92,6 +94,7 @@ def ours(command: str, flags: list[str], model: str, folder: Path, case: Case) -
         *("--train_batch_size", str(batch), "--micro_train_batch_size", str(case.micro)),
         *("--micro_rollout_batch_size", str(case.micro), "--prompt_max_len", "128", "--init_kl_coef", "0"),
         *("--generate_max_len", str(case.completion), "--actor_learning_rate", "1e-6", *flags),
+        *(("--bf16",) if case.bf16 else ()),
     ]
     command_line = [sys.executable, "-m", f"openrlhf.cli.{command}", *arguments]
     process = subprocess.Popen(
@@ -203,10 +206,10 @@ def trl_step(model: str, folder: str, settings: str) -> None:
         def on_step_end(self, *arguments: object, **more: object) -> None:
             ends.append(time.monotonic())
 
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16 if case.bf16 else torch.float32)
     network.generation_config.eos_token_id = None  # every response has the full length
     config = GRPOConfig(
-        output_dir=str(Path(folder) / "trl"), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
+        output_dir=str(Path(folder) / "trl"), use_cpu=True, bf16=case.bf16, report_to=[], disable_tqdm=True,
         per_device_train_batch_size=case.micro, gradient_accumulation_steps=case.prompts * case.samples // case.micro,
         num_generations=case.samples, max_completion_length=case.completion, max_steps=case.steps, save_strategy="no",
         beta=0.0, gradient_checkpointing=False, temperature=1.0, learning_rate=1e-6,

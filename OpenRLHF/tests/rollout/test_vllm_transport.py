@@ -55,7 +55,8 @@ def test_our_client_has_the_form_of_vllms_and_the_actor_all_that_it_calls():
 
     assert arguments("init_weight_transfer_engine") == ["self", "init_info"]
     assert arguments("update_weights") == ["self", "update_info"]
-    for method in ("start_weight_update", "finish_weight_update", "transfer_info", "parameter_checksums"):
+    assert arguments("finish_weight_update") == ["self", "version"]
+    for method in ("start_weight_update", "transfer_info", "parameter_checksums"):
         assert arguments(method) == ["self"]
 
 
