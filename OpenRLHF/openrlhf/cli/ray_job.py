@@ -22,6 +22,7 @@ from openrlhf.cli.parser import Parser
 from openrlhf.errors import UserError
 
 STOP_SECONDS = 30.0
+RETRY_SECONDS = (0.5, 2.0)
 LOST = 1
 
 
@@ -51,7 +52,7 @@ def run(address: str, command: list[str]) -> int:
         UserError: nothing answers at the address, or it does not accept the token.
     """
     try:
-        client = JobSubmissionClient(address)
+        client = _client(address)
     except (ConnectionError, RuntimeError, RayError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
@@ -72,6 +73,16 @@ def run(address: str, command: list[str]) -> int:
     except Interrupted as interruption:
         _stop(client, job)
         return 128 + int(interruption.args[0])
+
+
+def _client(address: str) -> JobSubmissionClient:
+    """Tries again when the connection fails: a busy machine's dashboard refuses one now and then."""
+    for pause in RETRY_SECONDS:
+        try:
+            return JobSubmissionClient(address)
+        except ConnectionError:
+            time.sleep(pause)
+    return JobSubmissionClient(address)
 
 
 def _exit_status(client: JobSubmissionClient, job: str) -> int:

@@ -135,6 +135,7 @@ def test_a_head_is_private_serves_who_has_its_token_and_ends_with_its_script(sta
     assert not folder.exists()
 
 
+@pytest.mark.faults
 def test_ctrl_c_stops_the_job_and_its_own_head_while_another_head_ended_alone_before(start, tmp_path):
     (tmp_path / "long.py").write_text(
         "import os, time\nopen('part', 'w').write(str(os.getpid()))\nos.rename('part', 'pid')\ntime.sleep(600)\n"

@@ -105,6 +105,7 @@ def test_ppo_with_every_role_on_ranks_of_its_own_continues_from_a_checkpoint(fol
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_everything_colocated_with_kl_loss_moving_average_and_pretraining_text(folder: Path) -> None:
     """One device for actor, reference, critic and engine. The averaged weights are saved."""
     output = run(

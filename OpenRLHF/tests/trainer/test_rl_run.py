@@ -146,6 +146,7 @@ def test_a_run_killed_after_a_checkpoint_continues_as_if_nothing_had_happened(fo
 
 @pytest.mark.vllm
 @pytest.mark.slow
+@pytest.mark.faults
 def test_replayed_rollouts_train_the_same_without_an_engine(folder: Path, whole: list[dict]) -> None:
     kept = [file for number in (1, 2, 3) for file in read_steps(folder / "whole" / "rollouts", [number])]
     assert [len(file.rows) for file in kept] == [8, 8, 8]
@@ -158,6 +159,7 @@ def test_replayed_rollouts_train_the_same_without_an_engine(folder: Path, whole:
     assert [without_times(row) for row in replayed] == sampled
 
 
+@pytest.mark.faults
 def test_rollouts_made_ahead_are_a_step_older_and_go_on_with_weights_that_come_meanwhile(folder: Path) -> None:
     flags = ("--rollout_ahead", "1", "--rollout_inflight", "continue", "--advantage_estimator", "group_norm")
     run(folder, "ahead", *flags, "--init_kl_coef", "0", "--actor_num_gpus_per_node", "1")

@@ -210,6 +210,7 @@ def logged(folder: Path, ranks: int, name: str, *flags: str) -> list[dict]:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_the_command_logs_what_one_rank_logs_and_continues_exactly(folder: Path) -> None:
     rows = [{"x": "a" * (1 + i % 5), "y": "b" * (1 + i % 7)} for i in range(12)]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
