@@ -52,7 +52,7 @@ preprocess() {
 }
 
 warm_start() {
-  python3 -m torch.distributed.run --standalone --nproc_per_node $(($(nproc) > 1 ? 2 : 1)) -m openrlhf.cli.train_sft \
+  python3 -m openrlhf.cli.train_sft \
     --pretrain "$OUT/data/model" --dataset "$OUT/data/warm_start.jsonl" --save_path "$OUT/base" \
     --input_key input --output_key output --input_template None --max_len 128 \
     --train_batch_size 32 --micro_train_batch_size 16 --max_epochs 1 --zero_stage 0 \
