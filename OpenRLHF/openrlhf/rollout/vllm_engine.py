@@ -79,6 +79,7 @@ class VllmEngine:
         self._can_sleep = enable_sleep and not on_cpu
         self._calls = self._version = 0
         self._turns = Turns()
+        self._stale_prefixes = False
         options: dict[str, Any] = {
             "model": model_path,
             "tokenizer": model_path,
@@ -135,8 +136,9 @@ class VllmEngine:
         waiting: dict[str, Request] = {}
         version = self._version
         older: dict[str, list[int]] = defaultdict(list)  # versions of the tokens before the present weights
-        with self._turns.step():
-            self._llm.reset_prefix_cache()  # of an update that came while there were requests
+        if self._stale_prefixes:
+            with self._turns.step():
+                self._stale_prefixes = not self._llm.reset_prefix_cache()
         try:
             for index, (request, how) in enumerate(zip(requests, parameters, strict=True)):
                 name = f"{self._calls}-{index}"
@@ -234,7 +236,8 @@ class VllmEngine:
     def finish_weight_update(self, version: int) -> None:
         """Puts the new weights in place and forgets cached prefixes, which belong to the old ones."""
         self._llm.finish_weight_update()
-        self._llm.reset_prefix_cache()
+        # Refused while requests hold some of it; then the next batch of requests asks again.
+        self._stale_prefixes = not self._llm.reset_prefix_cache()
         self._version = version
         self._turns.end_update()
 

@@ -106,7 +106,6 @@ def test_both_engines_follow_the_trainer_through_several_updates(vllm_engine, hf
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_vllm_follows_a_trainer_whose_output_layer_is_not_tied(cluster, tmp_path):
-    pytest.importorskip("vllm")
     """And takes its weights while it generates: tokens go on from the keys and values of the old ones."""
     pytest.importorskip("vllm")
     first, second = (save_tiny_qwen2(tmp_path / str(seed), seed, tied=False) for seed in (3, 4))
